@@ -1,0 +1,186 @@
+"""How does a bundle become the active version?
+
+Unpack, analyse in an isolate, look the claim over, keep, switch: in this order, one push of a deployment at a time.
+Knows ports and archives, no HTTP.
+
+Rules
+1. Until the registry has kept the version, whole, nothing has changed: the running version answers on.
+2. What the analysis hands back is a stranger's claim. It is counted and looked over before anything is kept of it.
+3. The same content that declares the same things as the active version makes no new version.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from control_plane.archives import content_hash, unpack
+from control_plane.office import Changes, Office
+from runtime import limits
+from runtime.errors import NotFound, PushRefused
+from runtime.invocation import Version
+from runtime.limits import Limit
+from runtime.names import DeploymentName, InvalidName, RequestId, VersionNumber, parse_function_path
+from runtime.ports import LogEntry
+from runtime.protocol.declaration import Cors, Declaration, Diagnostic, FunctionDeclaration, RouteDeclaration
+from runtime.protocol.messages import Level
+
+# Unpacked bundles are large: so many are held at once, by all pushes together.
+_UNPACKED_AT_ONCE = 4
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*"})
+_CORS_ITEMS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The active version after a push; ``unchanged`` when it was active before."""
+
+    version: VersionNumber
+    sha256: str
+    declaration: Declaration
+    unchanged: bool
+
+
+class Pushing:
+    """Takes archives in."""
+
+    def __init__(self, office: Office, changes: Changes) -> None:
+        self._office = office
+        self._changes = changes
+        self._room = asyncio.Semaphore(_UNPACKED_AT_ONCE)
+
+    async def push(self, name: DeploymentName, archive: bytes | bytearray, request_id: RequestId) -> Pushed:
+        """Make this archive the active version; raise `BadArchive`, `TooLarge` or `PushRefused` and change nothing."""
+        async with self._room:
+            bundle, sha256 = await asyncio.to_thread(_open, archive)
+            pushed = await self._changes.make(name, lambda: self._deploy(name, bundle, sha256))
+        verb = "pushed again, unchanged" if pushed.unchanged else "pushed"
+        text = f"version {pushed.version} {verb}: {len(bundle)} files, sha256 {sha256[:12]}"
+        self._office.logs.write(
+            name, LogEntry(at=self._office.clock.now(), level=Level.INFO, text=text, request_id=request_id)
+        )
+        return pushed
+
+    async def _deploy(self, name: DeploymentName, bundle: dict[str, bytes], sha256: str) -> Pushed:
+        office = self._office
+        declaration = await office.analyse(name, bundle, await office.environment(name))
+        look_over(declaration, bundle)
+        deployment = await office.deployments.load(name)
+        if deployment is None:
+            raise NotFound(f"there is no deployment {name!r} any more")
+        if deployment.version is not None and _is_same(deployment.version, sha256, declaration):
+            return Pushed(deployment.version.number, sha256, declaration, unchanged=True)
+        number = await office.versions.add(name, sha256, bundle, declaration, office.clock.now())
+        return Pushed(number, sha256, declaration, unchanged=False)
+
+
+def _open(archive: bytes | bytearray) -> tuple[dict[str, bytes], str]:
+    bundle = unpack(archive)
+    return bundle, content_hash(bundle)
+
+
+def _is_same(version: Version, sha256: str, declaration: Declaration) -> bool:
+    # The same source may declare other things when it reads its environment while it is imported.
+    encode = msgspec.msgpack.encode
+    return version.sha256 == sha256 and encode(version.declaration) == encode(declaration)
+
+
+# --- the look over a stranger's claim ---------------------------------------------------------------------------------
+
+
+def look_over(declaration: Declaration, bundle: dict[str, bytes]) -> None:
+    """Raise `PushRefused` unless everything declared is something that could have been meant."""
+    routes = declaration.routes or ()
+    _count("functions", len(declaration.functions), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
+    _count("routes", len(routes), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
+    _count("warnings", len(declaration.warnings), "DIAGNOSTICS", limits.DIAGNOSTICS)
+    found = next(_objections(declaration, bundle), None)
+    if found is not None:
+        raise PushRefused([found])
+
+
+def _count(what: str, observed: int, name: str, limit: Limit) -> None:
+    if observed > limit:
+        message = f"the bundle declares {observed} {what}, the limit {name} is {int(limit)}"
+        raise PushRefused([Diagnostic(file="", line=0, message=message)])
+
+
+def _objections(declaration: Declaration, bundle: dict[str, bytes]) -> Iterator[Diagnostic]:
+    paths: set[str] = set()
+    for function in declaration.functions:
+        yield from _place(function.file, function.line, bundle)
+        if reason := _function_objection(function, paths):
+            yield Diagnostic(file=function.file, line=function.line, message=reason)
+        paths.add(function.path)
+    keys: set[str] = set()
+    for route in declaration.routes or ():
+        yield from _place(route.file, route.line, bundle)
+        if reason := _route_objection(route, keys):
+            yield Diagnostic(file=route.file, line=route.line, message=reason)
+        keys.add(route.key)
+    for cors in (declaration.cors, *(route.cors for route in declaration.routes or ())):
+        if cors is not None and not _is_sane_cors(cors):
+            message = "a Cors has too many entries, or one that is no header text"
+            yield Diagnostic(file="http.py", line=0, message=message)
+    for warning in declaration.warnings:
+        if len(warning.message) > limits.LOG_LINE_BYTES or len(warning.file) > limits.DECLARATION_TEXT:
+            yield Diagnostic(file="", line=0, message="a warning of the bundle is too long")
+
+
+def _place(file: str, line: int, bundle: dict[str, bytes]) -> Iterator[Diagnostic]:
+    if file not in bundle or not 0 <= line <= len(bundle[file]) + 1:
+        message = "the bundle declares something in a file or line that it does not have"
+        yield Diagnostic(file="", line=0, message=message)
+
+
+def _function_objection(function: FunctionDeclaration, earlier: set[str]) -> str | None:
+    try:
+        sane = _is_text(function.path) and str(parse_function_path(function.path)) == function.path
+    except InvalidName:
+        sane = False
+    if not sane:
+        return "a declared function has a path that is not of the form 'dir/module:name'"
+    if function.path in earlier:
+        return f"{function.path} is declared twice"
+    if not (_is_validator(function.args) and _is_validator(function.returns)):
+        limit = int(limits.VALIDATOR_BYTES)
+        return f"{function.path} has a validator that is not JSON of at most {limit} bytes (limit VALIDATOR_BYTES)"
+    return None
+
+
+def _route_objection(route: RouteDeclaration, earlier: set[str]) -> str | None:
+    if not (_is_text(route.pattern) and _is_text(route.handler) and route.pattern.startswith("/")):
+        return "a declared route has a path or handler that is empty, too long, or has control characters"
+    if route.method not in _METHODS or route.key != f"{route.method} {route.pattern}":
+        return "a declared route has a method that does not exist, or a key that is not its method and path"
+    if route.key in earlier:
+        return f"the route {route.key} is declared twice"
+    return None
+
+
+def _is_text(text: str) -> bool:
+    return 0 < len(text) <= limits.DECLARATION_TEXT and text.isprintable()
+
+
+def _is_sane_cors(cors: Cors) -> bool:
+    lists = (cors.allow_origins, cors.allow_methods, cors.allow_headers, cors.expose_headers)
+    if sum(map(len, lists)) > _CORS_ITEMS or not -1 <= (cors.max_age or 0) <= 2**31:
+        return False
+    # They become header values: visible ASCII cannot end one and begin another.
+    return all(_is_text(text) and text.isascii() for texts in lists for text in texts)
+
+
+def _is_validator(value: Any) -> bool:
+    return _is_json(value, limits.VALUE_DEPTH) and len(msgspec.json.encode(value)) <= limits.VALIDATOR_BYTES
+
+
+def _is_json(value: Any, depth: int) -> bool:
+    kind = type(value)
+    if kind is dict:
+        return depth > 0 and all(type(key) is str and _is_json(item, depth - 1) for key, item in value.items())
+    if kind is list:
+        return depth > 0 and all(_is_json(item, depth - 1) for item in value)
+    return value is None or kind in (bool, int, str) or (kind is float and math.isfinite(value))

@@ -1,0 +1,1 @@
+"""One module per resource of the control plane: its models, its operations, nothing of how they are done."""

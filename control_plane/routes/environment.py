@@ -1,0 +1,108 @@
+"""What is in the environment of a deployment, and how is it changed?
+
+Rules
+1. A change is live from the next call: nothing is pushed again for it.
+2. Values are shown to whoever holds a key of the deployment, and to nobody in an error or a log.
+3. The two variables that every deployment has are nobody's to set.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict
+
+from control_plane.auth import OwnDeployment, TheChanges, TheOffice
+from control_plane.bodies import JsonRoute
+from control_plane.office import CLOUD_URL, SITE_URL
+from control_plane.problems import documented
+from control_plane.refusals import InvalidField, LimitPassed, invalid_name
+from runtime import limits
+from runtime.errors import NotFound
+from runtime.names import InvalidName, parse_variable_name
+
+router = APIRouter(prefix="/v1/deployments/{name}/env", tags=["environment"], route_class=JsonRoute)
+
+Key = Annotated[str, Path(description="A letter or underscore, then letters, digits and underscores; at most 64.")]
+
+
+class VariableList(BaseModel):
+    """Every variable that was set, by name."""
+
+    variables: dict[str, str]
+
+
+class VariableValue(BaseModel):
+    """The value of one variable; it may have several lines."""
+
+    model_config = ConfigDict(extra="forbid")
+    value: str
+
+
+class VariableSet(BaseModel):
+    """One variable was set; ``created`` when it was not there before."""
+
+    key: str
+    created: bool
+
+
+@router.get("", responses=documented(401, 403, 404))
+async def list_variables(office: TheOffice, deployment: OwnDeployment) -> VariableList:
+    """Every variable with its value."""
+    return VariableList(variables=dict(sorted((await office.variables.all(deployment.name)).items())))
+
+
+@router.put("/{key}", responses=documented(400, 401, 403, 404, 413))
+async def set_variable(
+    office: TheOffice, changes: TheChanges, deployment: OwnDeployment, key: Key, body: VariableValue
+) -> VariableSet:
+    """Set one variable, from the next call on."""
+    name, value = _settable(key), body.value
+    _check_value(value)
+
+    async def change() -> bool:
+        others = dict(await office.variables.all(deployment.name))
+        created = others.pop(name, None) is None
+        if len(others) >= limits.VARIABLES:
+            raise LimitPassed("too many variables", "VARIABLES", limits.VARIABLES, len(others) + 1, "key")
+        total = sum(len(key) + len(text.encode()) for key, text in (*others.items(), (name, value)))
+        if total > limits.ENVIRONMENT_BYTES:
+            limit = limits.ENVIRONMENT_BYTES
+            raise LimitPassed("the environment is too large", "ENVIRONMENT_BYTES", limit, total, "value")
+        await office.variables.set(deployment.name, {name: value})
+        return created
+
+    return VariableSet(key=name, created=await changes.make(deployment.name, change))
+
+
+@router.delete("/{key}", status_code=204, responses=documented(401, 403, 404))
+async def delete_variable(office: TheOffice, changes: TheChanges, deployment: OwnDeployment, key: Key) -> None:
+    """Remove one variable, from the next call on."""
+    name = _settable(key)
+
+    async def change() -> None:
+        if name not in await office.variables.all(deployment.name):
+            raise NotFound(f"there is no variable {name!r}")
+        await office.variables.set(deployment.name, {name: None})
+
+    await changes.make(deployment.name, change)
+
+
+def _settable(text: str) -> str:
+    try:
+        name = parse_variable_name(text)
+    except InvalidName as error:
+        raise invalid_name("key", error) from None
+    if name in (SITE_URL, CLOUD_URL):
+        raise InvalidField("key", f"{name} is the deployment's own address: only Warren sets it", value=name)
+    return name
+
+
+def _check_value(value: str) -> None:
+    if "\0" in value:
+        raise InvalidField("value", "the value has a NUL character, which no environment can hold")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidField("value", "the value has half of a surrogate pair: it cannot be written as UTF-8") from None
+    if size > limits.VARIABLE_BYTES:
+        raise LimitPassed("the value is too large", "VARIABLE_BYTES", limits.VARIABLE_BYTES, size, "value")

@@ -1,0 +1,82 @@
+"""Which versions are kept, and how does one go back?
+
+Rules
+1. Going back makes an older version active as it was analysed then: nothing is built or loaded for it.
+2. Numbers are never used twice, also when their version is no longer kept.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.auth import OwnDeployment, TheChanges, TheOffice
+from control_plane.bodies import JsonRoute
+from control_plane.problems import documented
+from runtime import limits
+from runtime.names import VersionNumber
+
+router = APIRouter(prefix="/v1/deployments/{name}", tags=["versions"], route_class=JsonRoute)
+
+
+class VersionModel(BaseModel):
+    """One pushed bundle; ``created_at`` in milliseconds since 1970."""
+
+    version: int
+    sha256: str
+    created_at: float
+    files: int
+    bytes: int
+    active: bool
+
+
+class VersionList(BaseModel):
+    """The versions that are kept, newest first; ``limit`` of them at most."""
+
+    active: int | None
+    limit: int
+    versions: list[VersionModel]
+
+
+class Rollback(BaseModel):
+    """Which version to go back (or forward again) to."""
+
+    model_config = ConfigDict(extra="forbid")
+    version: Annotated[int, Field(ge=1, le=2**53)]
+
+
+class RolledBack(BaseModel):
+    """What is active now, and what was before."""
+
+    version: int
+    previous: int | None
+
+
+@router.get("/versions", responses=documented(401, 403, 404))
+async def list_versions(office: TheOffice, deployment: OwnDeployment) -> VersionList:
+    """The versions that can be rolled back to."""
+    kept = [
+        VersionModel(
+            version=each.number,
+            sha256=each.sha256,
+            created_at=each.created_at,
+            files=each.files,
+            bytes=each.bytes,
+            active=each.number == deployment.active,
+        )
+        for each in await office.versions.summaries(deployment.name)
+    ]
+    return VersionList(active=deployment.active, limit=limits.VERSIONS_KEPT, versions=kept)
+
+
+@router.post("/rollback", responses=documented(400, 401, 403, 404, 413))
+async def rollback(office: TheOffice, changes: TheChanges, deployment: OwnDeployment, body: Rollback) -> RolledBack:
+    """Make another version the active one, at once."""
+    number = VersionNumber(body.version)
+
+    async def change() -> int | None:
+        now = await office.deployments.summary(deployment.name)
+        await office.versions.activate(deployment.name, number)
+        return now.active if now else None
+
+    return RolledBack(version=number, previous=await changes.make(deployment.name, change))

@@ -1,0 +1,231 @@
+"""In which order is a call run?
+
+Permit, isolate, counter, conversation, outcome; given back in reverse. Knows no HTTP, no SQL and no process: it puts
+rooms in order, and nothing else.
+
+Rules
+1. A query or mutation whose isolate dies runs again, alone: nothing was committed, and if it was the reason it shows.
+2. A mutation whose commit meets a conflict runs again, at most `COMMIT_ATTEMPTS` times.
+3. Actions and HTTP actions are never run twice.
+4. A mutation's outcome leaves only when its writes are durable.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from runtime import limits
+from runtime.errors import CommitConflict, IsolateLost
+from runtime.execution.admission import Admission
+from runtime.execution.window import Window
+from runtime.invocation import (
+    Deployment,
+    Failed,
+    HttpInvocation,
+    Invocation,
+    Outcome,
+    Succeeded,
+    traceback_text,
+)
+from runtime.isolates.conversations import HttpConversation
+from runtime.isolates.isolate import Isolate
+from runtime.isolates.pool import Pool
+from runtime.ports import Clock, Logs
+from runtime.protocol.declaration import Kind
+from runtime.protocol.messages import Failure, Head, HeaderList, Level
+from runtime.syscalls.table import Caller, Table
+from runtime.syscalls.transaction import Transaction, Transactions
+
+_HEAD_TIME = limits.HEAD_TIME / 1000
+_ACTION_TIME = limits.ACTION_TIME / 1000
+_QUERY_TIME = limits.QUERY_TIME / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time to the response head went, in milliseconds."""
+
+    queue: float
+    cold: float
+    handler: float
+
+
+class HttpAnswer:
+    """The response of an HTTP action: its head, and the rest of its body as it comes. Headers are as the guest said."""
+
+    __slots__ = ("_conversation", "body", "headers", "last", "status", "timing")
+
+    def __init__(self, head: Head, timing: Timing, conversation: HttpConversation) -> None:
+        self.status: int = head.status
+        self.headers: HeaderList = head.headers
+        self.body: bytes = head.body
+        self.last: bool = head.last
+        self.timing = timing
+        self._conversation = conversation
+
+    async def more(self) -> tuple[bytes, bool]:
+        """The next piece of the body, and whether it is the last; raises `OurMistake` when the stream broke."""
+        return await self._conversation.more()
+
+    def took(self, amount: int) -> None:
+        """The client took so many bytes: the guest may send as many more."""
+        self._conversation.took(amount)
+
+    def abandon(self) -> None:
+        """Nobody reads the rest."""
+        self._conversation.silence()
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the conductor puts in order."""
+
+    pool: Pool
+    admission: Admission
+    table: Table
+    transactions: Transactions
+    logs: Logs
+    clock: Clock
+
+
+class Conductor:
+    """Runs invocations."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._pool = rooms.pool
+        self._admission = rooms.admission
+        self._clock = rooms.clock
+
+    # --- HTTP actions -----------------------------------------------------------------------------------------------
+
+    async def answer(self, invocation: HttpInvocation) -> HttpAnswer | Failed:
+        """Run an HTTP action until its response head; raises `TooManyRequests`, `Overloaded` or `IsolateLost`."""
+        deployment = invocation.deployment
+        began = self._clock.monotonic()
+        if not self._admission.take(deployment):
+            await self._admission.wait(deployment)
+        admitted = self._clock.monotonic()
+        window = self._window(invocation, Kind.HTTP_ACTION, invocation.route)
+        give_back = _GiveBack(self._admission, deployment)
+        try:
+            isolate = self._pool.pick(deployment, invocation.version)
+            if isolate is None:
+                isolate = await self._pool.acquire(deployment, invocation.version)
+            asked = self._clock.monotonic()
+            conversation = isolate.ask(invocation, window, asked + _HEAD_TIME, give_back)
+        except BaseException:
+            give_back()
+            raise
+        try:
+            head = await conversation.head
+        except asyncio.CancelledError:
+            conversation.silence()
+            raise
+        conversation.deadline = began + _ACTION_TIME
+        if isinstance(head, Failure):
+            window.log(Level.ERROR, traceback_text(head))
+            return Failed(head)
+        done = self._clock.monotonic()
+        timing = Timing((admitted - began) * 1000, (asked - admitted) * 1000, (done - asked) * 1000)
+        return HttpAnswer(head, timing, conversation)
+
+    # --- functions --------------------------------------------------------------------------------------------------
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        """Run a query, mutation or action; raises `TooManyRequests`, `Overloaded`, `IsolateLost`, `CommitConflict`."""
+        if invocation.depth:
+            return await self._run(invocation)
+        deployment = invocation.deployment
+        if not self._admission.take(deployment):
+            await self._admission.wait(deployment)
+        try:
+            return await self._run(invocation)
+        finally:
+            self._admission.give_back(deployment.name)
+
+    async def run_within(self, invocation: Invocation, transaction: Transaction) -> Outcome:
+        """Run a query or mutation inside a transaction that the caller will commit or abandon."""
+        isolate = await self._isolate(invocation)
+        return await self._converse(invocation, isolate, transaction)
+
+    async def _run(self, invocation: Invocation) -> Outcome:
+        match invocation.kind:
+            case Kind.QUERY | Kind.MUTATION:
+                return await self._run_transaction(invocation)
+            case Kind.ACTION:
+                return await self._converse(invocation, await self._isolate(invocation), None)
+            case Kind.HTTP_ACTION:
+                raise AssertionError("HTTP actions are answered, not run")
+
+    async def _run_transaction(self, invocation: Invocation) -> Outcome:
+        alone = False
+        for attempt in range(limits.COMMIT_ATTEMPTS):
+            transaction = await self._rooms.transactions.begin(invocation.deployment.name)
+            try:
+                isolate = await (self._isolate(invocation) if not alone else self._alone(invocation))
+                outcome = await self._converse(invocation, isolate, transaction, alone)
+                if isinstance(outcome, Succeeded) and invocation.kind is Kind.MUTATION:
+                    await transaction.commit()
+                return outcome
+            except CommitConflict:
+                if attempt + 1 == limits.COMMIT_ATTEMPTS:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.001 * 2**attempt))
+            except IsolateLost:
+                if alone or attempt + 1 == limits.COMMIT_ATTEMPTS:
+                    raise
+                alone = True
+            finally:
+                transaction.abandon()
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _converse(
+        self, invocation: Invocation, isolate: Isolate, transaction: Transaction | None, alone: bool = False
+    ) -> Outcome:
+        window = self._window(invocation, invocation.kind, str(invocation.path), transaction)
+        now = transaction.now if transaction is not None else self._clock.now()
+        deadline = self._clock.monotonic() + (_ACTION_TIME if transaction is None else _QUERY_TIME)
+        conversation = isolate.call(invocation, window, now, deadline)
+        if alone:
+            isolate.retiring = True
+        try:
+            result = await conversation.outcome
+        except asyncio.CancelledError:
+            conversation.stop(self._clock.monotonic())
+            raise
+        if isinstance(result, Failure):
+            if not invocation.depth:
+                window.log(Level.ERROR, traceback_text(result))
+            return Failed(result, tuple(window.lines))
+        return Succeeded(result, tuple(window.lines))
+
+    async def _isolate(self, invocation: Invocation) -> Isolate:
+        isolate = self._pool.pick(invocation.deployment, invocation.version)
+        return isolate or await self._pool.acquire(invocation.deployment, invocation.version)
+
+    async def _alone(self, invocation: Invocation) -> Isolate:
+        return await self._pool.alone(invocation.deployment, invocation.version)
+
+    def _window(
+        self, invocation: Invocation | HttpInvocation, kind: Kind, function: str, transaction: Transaction | None = None
+    ) -> Window:
+        depth = invocation.depth if isinstance(invocation, Invocation) else 0
+        caller = Caller(invocation.deployment, invocation.version, kind, invocation.request_id, depth, transaction)
+        return Window(self._rooms.table, caller, function, self._rooms.logs, self._clock)
+
+
+class _GiveBack:
+    """Gives one permit back, once."""
+
+    __slots__ = ("_admission", "_deployment", "_done")
+
+    def __init__(self, admission: Admission, deployment: Deployment) -> None:
+        self._admission = admission
+        self._deployment = deployment
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done:
+            self._done = True
+            self._admission.give_back(self._deployment.name)

@@ -1,0 +1,56 @@
+"""What may this invocation have, and what did it say?
+
+One window at the counter, made for one invocation: syscalls are served with the rights of its caller, log lines go to
+the deployment's log under its request id. Implements the port `Desk`.
+
+Rules
+1. A mutation's syscalls are served one after the other: a nested mutation that is rolled back must not take along what
+   its parent wrote meanwhile.
+"""
+
+import asyncio
+
+import msgspec
+
+from runtime import limits
+from runtime.ports import Clock, LogEntry, Logs
+from runtime.protocol.declaration import Kind
+from runtime.protocol.messages import Level
+from runtime.syscalls.table import Caller, Table
+
+
+class Window:
+    """One invocation at the counter."""
+
+    __slots__ = ("_caller", "_clock", "_function", "_logs", "_one_by_one", "_table", "lines")
+
+    def __init__(self, table: Table, caller: Caller, function: str, logs: Logs, clock: Clock) -> None:
+        self._table = table
+        self._caller = caller
+        self._function = function
+        self._logs = logs
+        self._clock = clock
+        self._one_by_one = asyncio.Lock() if caller.kind is Kind.MUTATION else None
+        self.lines: list[str] = []
+
+    async def serve(self, name: str, args: msgspec.Raw) -> bytes:
+        """Serve one syscall and return the encoded result."""
+        if self._one_by_one is None:
+            return await self._table.serve(self._caller, name, args)
+        async with self._one_by_one:
+            return await self._table.serve(self._caller, name, args)
+
+    def log(self, level: Level, text: str) -> None:
+        """Keep one log line of this invocation."""
+        if len(self.lines) < limits.LOG_LINES:
+            self.lines.append(f"[{level.upper()}] {text}")
+        caller = self._caller
+        entry = LogEntry(
+            self._clock.now(),
+            level,
+            text,
+            request_id=caller.request_id,
+            function=self._function,
+            function_kind=caller.kind,
+        )
+        self._logs.write(caller.deployment.name, entry)

@@ -1,0 +1,8 @@
+"""Our side of the wall: processes and pipes.
+
+`zygote`         where isolates come from
+`isolate`        one process: its channel, its conversations, its end
+`conversations`  one invocation inside an isolate, as the host sees it
+`pool`           which isolate serves which deployment, and for how long
+`watchdog`       who burns too much, and what is done about it
+"""

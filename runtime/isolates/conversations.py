@@ -1,0 +1,276 @@
+"""What has one invocation said so far, and who waits for it?
+
+The host's half of a conversation: it lets the guest's messages through the `Ledger`, has syscalls served at the `Desk`,
+and keeps results and body pieces until they are asked for. Knows no process and no HTTP; `Say` is its only way out.
+
+Rules
+1. Every message passes the ledger first. A violation is raised to the isolate, which ends with all its conversations.
+2. `ended` is called exactly once, by the last word or by the isolate's death.
+3. After `silence` the guest may go on talking until its last word; nobody listens.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+
+import msgspec
+
+from runtime import limits
+from runtime.errors import CallerMistake, IsolateLost, OurMistake, SyscallRefused, WarrenError
+from runtime.invocation import Client, RequestBody
+from runtime.ports import Desk
+from runtime.protocol.conversation import AboutACall, Ledger, State
+from runtime.protocol.messages import (
+    Answer,
+    Chunk,
+    Credit,
+    Disconnected,
+    Failed,
+    Failure,
+    Feed,
+    Frame,
+    Head,
+    HostMessage,
+    Line,
+    Reason,
+    Refuse,
+    Returned,
+    Stop,
+    Syscall,
+    Taken,
+)
+from runtime.protocol.values import InvalidValue, decode
+
+log = logging.getLogger("warren.isolates")
+
+Say = Callable[[HostMessage], None]
+
+_NAME = 300
+_MESSAGE = int(limits.LOG_LINE_BYTES)
+_FRAMES = 50
+
+
+class StreamBroken(OurMistake):
+    """A response body ended before its end; the client's connection must be cut so that it can tell."""
+
+    code = "StreamBroken"
+
+
+class Conversation:
+    """What every conversation has: an id, a ledger, a desk, a deadline, and an end."""
+
+    __slots__ = ("_say", "_tasks", "cid", "deadline", "desk", "ledger", "listened_to", "on_end", "stopped_at")
+
+    def __init__(self, cid: int, state: State, desk: Desk, say: Say, deadline: float) -> None:
+        self.cid = cid
+        self.ledger = Ledger(state)
+        self.desk = desk
+        self.deadline = deadline
+        self.stopped_at: float | None = None
+        self.listened_to = True
+        self.on_end: Callable[[], None] | None = None
+        self._say = say
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def receive(self, message: AboutACall) -> bool:
+        """Take one message of the guest; say whether it was the last word."""
+        self.ledger.admit(message)
+        if type(message) is Syscall:
+            self._keep(self._serve(message))
+        elif type(message) is Line:
+            self.desk.log(message.level, message.text)
+        elif self.listened_to:
+            self._take(message)
+        return self.ledger.state is State.ENDED
+
+    def stop(self, now: float) -> None:
+        """Ask the guest to end this; the caller is told at once that its time is over."""
+        if self.stopped_at is None:
+            self.stopped_at = now
+            self._say(Stop(self.cid))
+            self._fail_with(Failure(Reason.TIME, "TimeLimit", "the function ran longer than it may"))
+
+    def blame(self, failure: Failure) -> None:
+        """This call and no other is the reason why the isolate has to end."""
+        self._fail_with(failure)
+
+    def silence(self) -> None:
+        """Nobody wants the result any more."""
+        self.listened_to = False
+
+    def ended(self, lost: str | None) -> None:
+        """There will be no more messages: after the last word, or because the isolate is ``lost``."""
+        for task in self._tasks:
+            task.cancel()
+        if lost is not None:
+            self._lose(IsolateLost(lost))
+        if self.on_end is not None:
+            self.on_end()
+
+    def _take(self, message: AboutACall) -> None:
+        raise NotImplementedError
+
+    def _fail_with(self, failure: Failure) -> None:
+        raise NotImplementedError
+
+    def _lose(self, error: WarrenError) -> None:
+        raise NotImplementedError
+
+    def _keep(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, question: Syscall) -> None:
+        self._say(await self._answer_to(question))
+        self.ledger.answered(question.sid)
+
+    async def _answer_to(self, question: Syscall) -> Answer | Refuse:
+        try:
+            value = await self.desk.serve(question.name, question.args)
+        except SyscallRefused as refused:
+            return Refuse(self.cid, question.sid, refused.exception, str(refused), refused.data)
+        except CallerMistake as mistake:
+            return Refuse(self.cid, question.sid, "RuntimeError", str(mistake))
+        except OurMistake as mistake:
+            log.warning("syscall %s failed: %s", question.name, mistake)
+            return Refuse(self.cid, question.sid, "RuntimeError", f"{mistake.code}: try again")
+        except Exception:
+            log.exception("syscall %s failed", question.name)
+            return Refuse(self.cid, question.sid, "RuntimeError", "InternalError: the server could not do this")
+        return Answer(self.cid, question.sid, msgspec.Raw(value))
+
+
+class FunctionConversation(Conversation):
+    """A query, mutation or action: it ends with a value or a failure."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, cid: int, desk: Desk, say: Say, deadline: float) -> None:
+        super().__init__(cid, State.CALLED, desk, say, deadline)
+        self.outcome: asyncio.Future[bytes | Failure] = asyncio.get_running_loop().create_future()
+
+    def _take(self, message: AboutACall) -> None:
+        if self.outcome.done():
+            return
+        if type(message) is Returned:
+            self.outcome.set_result(bytes(message.value))
+        elif type(message) is Failed:
+            self.outcome.set_result(_cut(message.failure))
+
+    def _fail_with(self, failure: Failure) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(failure)
+
+    def _lose(self, error: WarrenError) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+            # Its caller may have left meanwhile; then nobody fetches the exception, and that is all right.
+            self.outcome.exception()
+
+
+class HttpConversation(Conversation):
+    """An HTTP action: a head, then pieces of a body, both ways."""
+
+    __slots__ = ("_broken", "_client", "_piece_came", "_pieces", "_room", "head")
+
+    def __init__(self, cid: int, desk: Desk, say: Say, deadline: float, client: Client) -> None:
+        super().__init__(cid, State.ASKED, desk, say, deadline)
+        self.head: asyncio.Future[Head | Failure] = asyncio.get_running_loop().create_future()
+        self._client = client
+        self._pieces: deque[Chunk] = deque()
+        self._piece_came: asyncio.Future[None] | None = None
+        self._room: asyncio.Event | None = None
+        self._broken: WarrenError | None = None
+        client.when_gone(self._client_left)
+
+    def pump(self, body: RequestBody) -> None:
+        """Send the request body to the guest as it arrives, never more than a window ahead of the tenant."""
+        self._room = asyncio.Event()
+        self._keep(self._pump(body, self._room))
+
+    async def more(self) -> tuple[bytes, bool]:
+        """The next piece of the response body, and whether it is the last."""
+        while not self._pieces:
+            if self._broken is not None:
+                raise self._broken
+            self._piece_came = asyncio.get_running_loop().create_future()
+            await self._piece_came
+        chunk = self._pieces.popleft()
+        return chunk.data, chunk.last
+
+    def took(self, amount: int) -> None:
+        """The client took so many bytes: let the guest send as many more."""
+        if amount and self.ledger.state is State.STREAMING:
+            self.ledger.credited(amount)
+            self._say(Credit(self.cid, amount))
+
+    def _take(self, message: AboutACall) -> None:
+        if type(message) is Taken:
+            if self._room is not None:
+                self._room.set()
+        elif type(message) is Chunk:
+            self._pieces.append(message)
+            self._wake()
+        elif type(message) is Head:
+            if not self.head.done():
+                self.head.set_result(message)
+        elif type(message) is Failed:
+            self._fail_with(_cut(message.failure))
+
+    def _fail_with(self, failure: Failure) -> None:
+        if not self.head.done():
+            self.head.set_result(failure)
+        elif self._broken is None:
+            self._broken = StreamBroken(f"{failure.exception}: {failure.message}")
+            self._wake()
+
+    def _lose(self, error: WarrenError) -> None:
+        if not self.head.done():
+            self.head.set_exception(error)
+            self.head.exception()
+        elif self._broken is None:
+            self._broken = error
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._piece_came is not None and not self._piece_came.done():
+            self._piece_came.set_result(None)
+
+    def _client_left(self) -> None:
+        if self.ledger.state is not State.ENDED:
+            self._say(Disconnected(self.cid))
+
+    async def _pump(self, body: RequestBody, room: asyncio.Event) -> None:
+        try:
+            async for data in body:
+                for at in range(0, len(data), limits.BODY_CHUNK):
+                    await self._feed(data[at : at + limits.BODY_CHUNK], room)
+            self._say(Feed(self.cid, b"", True))
+        except CallerMistake as mistake:
+            # The request turned out to be no good while it was read: the caller hears that, not the tenant's answer.
+            self._say(Stop(self.cid))
+            self._lose(mistake)
+
+    async def _feed(self, piece: bytes, room: asyncio.Event) -> None:
+        while self.ledger.unread + len(piece) > limits.BODY_WINDOW:
+            room.clear()
+            await room.wait()
+        self.ledger.fed(len(piece))
+        self._say(Feed(self.cid, piece, False))
+
+
+def _cut(failure: Failure) -> Failure:
+    """A stranger's words at a length that fits a log line and an answer, and data that can be read."""
+    data = failure.data
+    if data is not None:
+        try:
+            decode(data)
+        except InvalidValue:
+            data = None
+    frames = tuple(
+        Frame(frame.file[:_NAME], frame.line, frame.function[:_NAME], frame.text[:_NAME])
+        for frame in failure.frames[-_FRAMES:]
+    )
+    return Failure(failure.reason, failure.exception[:_NAME], failure.message[:_MESSAGE], frames, data)

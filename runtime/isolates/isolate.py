@@ -1,0 +1,278 @@
+"""What does one process behind the wall do now, and is it still worth keeping?
+
+An `Isolate` speaks with one process over one socket: it opens conversations, hands each message of the guest to the
+conversation that it names, and ends the process at the first lie. Knows no deployment but by the bundle it loads, no
+policy of keeping or starting: that is the pool's.
+
+Rules
+1. Everything read is hostile: it passes the splitter, then the conversation's ledger. One violation ends the process.
+2. When the process is gone, every open conversation is told, once, with the reason.
+3. A retiring isolate opens nothing new and ends when its last conversation does.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import cast
+
+from msgspec import Raw
+
+from runtime import limits
+from runtime.errors import IsolateLost, PushRefused
+from runtime.invocation import HttpInvocation, Invocation
+from runtime.isolates.conversations import Conversation, FunctionConversation, HttpConversation
+from runtime.isolates.process import IsolateProcess
+from runtime.ports import Desk
+from runtime.protocol.declaration import Declaration, Diagnostic
+from runtime.protocol.framing import ProtocolViolation, frame, splitter_for_host
+from runtime.protocol.messages import (
+    CallFunction,
+    CallHttp,
+    GuestMessage,
+    HostMessage,
+    Line,
+    Load,
+    Loaded,
+    LoadRefused,
+    Ping,
+    Pong,
+    Ready,
+    SetEnvironment,
+)
+
+log = logging.getLogger("warren.isolates")
+
+_MASK = (1 << 53) - 1
+
+# The one end of an isolate that nobody has to hear about.
+RETIRED = "retired"
+
+
+class Isolate(asyncio.Protocol):
+    """One sandboxed process and the conversations in it."""
+
+    def __init__(self, process: IsolateProcess, born: float) -> None:
+        self.process = process
+        self.born = born
+        self.last_used = born
+        self.calls = 0
+        self.conversations: dict[int, Conversation] = {}
+        self.retiring = False
+        self.lost: str | None = None
+        self.layers: tuple[str, ...] = ()
+        # Kept here and read by the watchdog alone.
+        self.ping_pending = False
+        self.cpu_seen = 0.0
+        self.cpu_at_ping = 0.0
+        self.interrupted_at: float | None = None
+        self.on_line: Callable[[Line], None] | None = None
+        self.on_lost: Callable[[Isolate, str], None] | None = None
+        self.on_drained: Callable[[Isolate], None] | None = None
+        self._own_lines = 0
+        self._splitter = splitter_for_host(limits.GUEST_FRAME)
+        self._transport: asyncio.Transport | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loaded: asyncio.Future[Declaration] | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up the channel and wait until the process has proved that it is locked down."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self.process.socket)
+        await self._ready
+
+    async def load(self, load: Load) -> Declaration:
+        """Have the bundle imported; raise `PushRefused` with the reasons, or `IsolateLost`."""
+        self._loaded = asyncio.get_running_loop().create_future()
+        self._say(load)
+        return await self._loaded
+
+    @property
+    def loading(self) -> bool:
+        """Whether a bundle is being imported now."""
+        return self._loaded is not None and not self._loaded.done()
+
+    @property
+    def usable(self) -> bool:
+        """Whether new conversations may be opened."""
+        return not self.retiring and self.lost is None
+
+    def retire(self) -> None:
+        """Open nothing new; end when nothing is open."""
+        self.retiring = True
+        if not self.conversations and not self.loading:
+            self.end(RETIRED)
+
+    def end(self, reason: str) -> None:
+        """End the process now; every open conversation is lost for this reason."""
+        if self.lost is not None:
+            return
+        self.lost = reason
+        self.process.kill()
+        if self._transport is not None:
+            self._transport.abort()
+        lost = IsolateLost(reason)
+        for future in (self._ready, self._loaded):
+            if future is not None and not future.done():
+                future.set_exception(lost)
+                future.exception()
+        conversations, self.conversations = self.conversations, {}
+        for conversation in conversations.values():
+            conversation.ended(reason)
+        if self.on_lost is not None:
+            self.on_lost(self, reason)
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    def call(self, invocation: Invocation, desk: Desk, now: float, deadline: float) -> FunctionConversation:
+        """Run a query, mutation or action; ``now`` is its clock in milliseconds, ``deadline`` a monotonic second."""
+        conversation = FunctionConversation(self._new_cid(), desk, self._say, deadline)
+        self._open(conversation)
+        self._say(
+            CallFunction(
+                conversation.cid,
+                str(invocation.path),
+                invocation.kind,
+                Raw(invocation.args),
+                invocation.request_id,
+                now,
+                os.urandom(16),
+            )
+        )
+        return conversation
+
+    def ask(
+        self, invocation: HttpInvocation, desk: Desk, deadline: float, on_end: Callable[[], None]
+    ) -> HttpConversation:
+        """Run an HTTP action; ``on_end`` is called once, when the guest has nothing more to say about it."""
+        conversation = HttpConversation(self._new_cid(), desk, self._say, deadline, invocation.client)
+        conversation.on_end = on_end
+        self._open(conversation)
+        body = invocation.body
+        whole = body if isinstance(body, bytes) and len(body) <= limits.BODY_WINDOW else None
+        self._say(
+            CallHttp(
+                conversation.cid,
+                invocation.route,
+                invocation.method,
+                invocation.url,
+                invocation.headers,
+                invocation.parameters,
+                b"" if body is not None and whole is None else whole,
+                body is None or whole is not None,
+                invocation.request_id,
+            )
+        )
+        if isinstance(body, bytes):
+            if whole is None:
+                conversation.pump(_pieces(body))
+            else:
+                conversation.ledger.fed(len(body))
+        elif body is not None:
+            conversation.pump(body)
+        return conversation
+
+    def set_environment(self, environment: Mapping[str, str]) -> None:
+        """Replace the environment variables, from the next call on."""
+        self._say(SetEnvironment(dict(environment)))
+
+    def ping(self, number: int) -> None:
+        """Ask for a sign of life at the next turn of the guest's loop."""
+        self.ping_pending = True
+        self._say(Ping(number))
+
+    def _new_cid(self) -> int:
+        while True:
+            cid = int.from_bytes(os.urandom(7)) & _MASK
+            if cid and cid not in self.conversations:
+                return cid
+
+    def _open(self, conversation: Conversation) -> None:
+        if not self.usable:
+            raise IsolateLost(self.lost or "retiring")
+        self.conversations[conversation.cid] = conversation
+        self.calls += 1
+
+    def _say(self, message: HostMessage) -> None:
+        if self._transport is not None and self.lost is None:
+            self._transport.write(frame(message))
+
+    # --- what the guest says ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A stream's transport, which uvloop's does not derive from.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=int(limits.GUEST_BACKLOG))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._splitter.feed(data):
+                if self.lost is not None:
+                    return
+                self._receive(message)
+        except ProtocolViolation as violation:
+            log.error("isolate %d broke the protocol: %s", self.process.pid, violation)
+            self.end(f"protocol violation: {violation}")
+
+    def pause_writing(self) -> None:
+        self.end(f"did not read: more than {limits.GUEST_BACKLOG} bytes wait for it")
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.end("its process ended")
+
+    def _receive(self, message: GuestMessage) -> None:
+        match message:
+            case Pong():
+                if not self.ping_pending:
+                    raise ProtocolViolation("Pong without a Ping")
+                self.ping_pending = False
+            case Ready():
+                if self._ready.done():
+                    raise ProtocolViolation("Ready twice")
+                self.layers = message.layers
+                self._ready.set_result(None)
+            case Loaded():
+                self._awaited_load().set_result(message.declaration)
+            case LoadRefused():
+                self._awaited_load().set_exception(PushRefused(_bounded(message.diagnostics)))
+            case Line() if message.cid == 0:
+                self._hear_line(message)
+            case _:
+                conversation = self.conversations.get(message.cid)
+                if conversation is None:
+                    raise ProtocolViolation(f"{type(message).__name__} about a conversation that is not open")
+                if conversation.receive(message):
+                    self._close(conversation)
+
+    def _hear_line(self, line: Line) -> None:
+        self._own_lines += 1
+        # An honest guest says at most so much at import time, and a few words about each call.
+        if self._own_lines > limits.LOG_LINES + 8 * (1 + self.calls) or len(line.text) > 2 * limits.LOG_LINE_BYTES:
+            raise ProtocolViolation("log of the isolate itself past its limits")
+        if self.on_line is not None:
+            self.on_line(line)
+
+    def _awaited_load(self) -> "asyncio.Future[Declaration]":
+        if self._loaded is None or self._loaded.done():
+            raise ProtocolViolation("an answer to Load that nobody asked for")
+        return self._loaded
+
+    def _close(self, conversation: Conversation) -> None:
+        del self.conversations[conversation.cid]
+        conversation.ended(None)
+        if not self.conversations and self.on_drained is not None:
+            self.on_drained(self)
+
+
+def _bounded(diagnostics: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    kept = diagnostics[: limits.DIAGNOSTICS]
+    more = len(diagnostics) - len(kept)
+    return (*kept, Diagnostic("", 0, f"and {more} more")) if more else kept
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    yield body

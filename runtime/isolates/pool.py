@@ -1,0 +1,364 @@
+"""Which isolate serves which deployment, and for how long?
+
+A *crew* is the isolates of one version of one deployment. A crew grows when all of it is busy and shrinks when it is
+idle; spares, locked down and without a bundle, wait for whoever comes next.
+
+Rules
+1. An isolate that has loaded a bundle belongs to its crew for its whole life.
+2. A version that is no longer the active one starts no isolates of its own accord; those it has finish what is open.
+3. Starting is shared: however many calls wait for a crew's first isolate, one is started.
+4. At the ceiling the isolate that has been idle longest gives way, whoever it belongs to.
+"""
+
+import asyncio
+import logging
+import signal
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from runtime import limits
+from runtime.errors import IsolateLost, Overloaded, PushRefused
+from runtime.invocation import Deployment, Version
+from runtime.isolates.isolate import RETIRED, Isolate
+from runtime.isolates.watchdog import is_stuck
+from runtime.isolates.zygote import Zygote
+from runtime.names import DeploymentName
+from runtime.ports import Clock
+from runtime.protocol.declaration import Declaration
+from runtime.protocol.messages import Line, Load
+
+log = logging.getLogger("warren.isolates")
+
+SWEEP = 1.0
+_STRAYS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How many isolates: in all, for one deployment, and waiting. ``manners`` is the language layer's switch."""
+
+    isolates: int
+    isolates_per_deployment: int
+    spares: int
+    manners: bool = True
+
+
+@dataclass(slots=True)
+class Crew:
+    """The isolates of one version."""
+
+    name: DeploymentName
+    version: Version
+    environment: Mapping[str, str]
+    isolates: list[Isolate] = field(default_factory=list)
+    starting: "asyncio.Future[Isolate] | None" = None
+    deaths: int = 0
+    not_before: float = 0.0
+
+
+@dataclass(slots=True)
+class _Stray:
+    """An isolate that has loaded a bundle for analysis, until its version asks for it."""
+
+    name: DeploymentName
+    bundle: Mapping[str, bytes]
+    isolate: Isolate
+
+
+OnLine = Callable[[DeploymentName, Line], None]
+OnLost = Callable[[DeploymentName, str], None]
+
+
+class Pool:
+    """All isolates of this process."""
+
+    def __init__(self, zygote: Zygote, settings: PoolSettings, clock: Clock, on_line: OnLine, on_lost: OnLost) -> None:
+        self._zygote = zygote
+        self._settings = settings
+        self._clock = clock
+        self._on_line = on_line
+        self._on_lost = on_lost
+        self._crews: dict[tuple[DeploymentName, str], Crew] = {}
+        self._spares: deque[Isolate] = deque()
+        self._strays: deque[_Stray] = deque()
+        self._all: set[Isolate] = set()
+        self._refilling: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[object]] = set()
+        self._stopping = False
+
+    # --- choosing ---------------------------------------------------------------------------------------------------
+
+    def pick(self, deployment: Deployment, version: Version) -> Isolate | None:
+        """An isolate that can take one more call at once, or ``None`` when one has to be started."""
+        crew = self._crews.get((deployment.name, version.sha256))
+        if crew is None:
+            return None
+        if crew.environment is not deployment.environment:
+            self._renew_environment(crew, deployment)
+        best: Isolate | None = None
+        fewest = int(limits.ISOLATE_CONVERSATIONS)
+        for isolate in crew.isolates:
+            load = len(isolate.conversations)
+            if load < fewest and not isolate.retiring and not is_stuck(isolate):
+                best, fewest = isolate, load
+        return best
+
+    async def acquire(self, deployment: Deployment, version: Version) -> Isolate:
+        """An isolate for one call, started if need be; raise `Overloaded` when there can be none now."""
+        while True:
+            isolate = self.pick(deployment, version)
+            if isolate is not None:
+                return isolate
+            crew = self._crew_of(deployment, version)
+            usable = [isolate for isolate in crew.isolates if isolate.usable]
+            if len(usable) >= self._settings.isolates_per_deployment:
+                # All are full or stuck. The least busy one takes it: a deployment slows down, it does not fail.
+                return min(usable, key=lambda isolate: (is_stuck(isolate), len(isolate.conversations)))
+            await self._grow(crew)
+
+    async def alone(self, deployment: Deployment, version: Version) -> Isolate:
+        """A new isolate for a call that is suspected of having ended another one.
+
+        The caller opens its conversation at once and sets ``retiring``: then nothing else will ever run in it.
+        """
+        return await self._start(self._crew_of(deployment, version))
+
+    async def analyse(
+        self, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
+    ) -> Declaration:
+        """What a bundle declares, learnt inside an isolate; raise `PushRefused`. Its version may have the isolate."""
+        isolate = await self._spare()
+        isolate.on_line = lambda line: self._on_line(name, line)
+        isolate.on_lost = lambda lost, reason: self._forget(lost, reason, name)
+        try:
+            declaration = await self._load(isolate, name, bundle, environment)
+        except BaseException:
+            isolate.end("its bundle was not loaded")
+            raise
+        self._strays.append(_Stray(name, bundle, isolate))
+        while len(self._strays) > _STRAYS:
+            self._strays.popleft().isolate.retire()
+        return declaration
+
+    def stand_down(self, name: DeploymentName, active: Version | None) -> None:
+        """Retire what this deployment runs of other versions than ``active``."""
+        for key, crew in list(self._crews.items()):
+            if crew.name == name and (active is None or crew.version.sha256 != active.sha256):
+                del self._crews[key]
+                for isolate in list(crew.isolates):
+                    isolate.retire()
+
+    def remove(self, name: DeploymentName) -> None:
+        """End everything that runs for this deployment: it is deleted."""
+        for key, crew in list(self._crews.items()):
+            if crew.name == name:
+                del self._crews[key]
+                for isolate in list(crew.isolates):
+                    isolate.end(RETIRED)
+
+    # --- figures ----------------------------------------------------------------------------------------------------
+
+    def isolates(self) -> Iterator[Isolate]:
+        """Every isolate there is."""
+        return iter(self._all)
+
+    def counts(self) -> dict[str, int]:
+        """How many isolates there are, by what they do now."""
+        busy = sum(1 for isolate in self._all if isolate.conversations)
+        return {"all": len(self._all), "spare": len(self._spares), "busy": busy}
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Have the spares ready."""
+        await self._refill()
+
+    async def stop(self) -> None:
+        """End every isolate, and return when their processes are gone."""
+        self._stopping = True
+        if self._refilling is not None:
+            self._refilling.cancel()
+        for isolate in list(self._all):
+            isolate.end(RETIRED)
+        while self._background:
+            await asyncio.wait(self._background)
+
+    async def sweep(self) -> None:
+        """Retire what is idle, old or fat, once a second, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = self._clock.monotonic()
+            for crew in list(self._crews.values()):
+                self._sweep_crew(crew, now)
+            while self._strays and now - self._strays[0].isolate.born > 30:
+                self._strays.popleft().isolate.retire()
+
+    def _sweep_crew(self, crew: Crew, now: float) -> None:
+        for isolate in list(crew.isolates):
+            if isolate.conversations:
+                isolate.last_used = now
+            if now - isolate.last_used > limits.ISOLATE_IDLE / 1000:
+                isolate.retire()
+            elif self._is_worn_out(isolate, now) and not isolate.retiring:
+                self._keep(self._replace(crew, isolate))
+        if not crew.isolates and crew.starting is None:
+            self._crews.pop((crew.name, crew.version.sha256), None)
+
+    def _is_worn_out(self, isolate: Isolate, now: float) -> bool:
+        if isolate.calls > limits.ISOLATE_CALLS or now - isolate.born > limits.ISOLATE_AGE / 1000:
+            return True
+        recently = now - isolate.last_used < 2 * SWEEP
+        return recently and isolate.process.rss_bytes() > limits.GUEST_MEMORY * 2 // 3
+
+    async def _replace(self, crew: Crew, worn: Isolate) -> None:
+        # The successor first: nobody should meet a cold start because of our housekeeping.
+        worn.retiring = True
+        try:
+            await self._start(crew)
+        finally:
+            worn.retire()
+
+    # --- starting ---------------------------------------------------------------------------------------------------
+
+    def _crew_of(self, deployment: Deployment, version: Version) -> Crew:
+        key = (deployment.name, version.sha256)
+        crew = self._crews.get(key)
+        if crew is None:
+            crew = self._crews[key] = Crew(deployment.name, version, deployment.environment)
+            self._adopt_stray(crew)
+        return crew
+
+    def _adopt_stray(self, crew: Crew) -> None:
+        for stray in list(self._strays):
+            if stray.name == crew.name and stray.bundle == crew.version.bundle:
+                self._strays.remove(stray)
+                if stray.isolate.usable:
+                    stray.isolate.set_environment(crew.environment)
+                    self._join(crew, stray.isolate)
+                return
+
+    def _renew_environment(self, crew: Crew, deployment: Deployment) -> None:
+        crew.environment = deployment.environment
+        for isolate in crew.isolates:
+            isolate.set_environment(deployment.environment)
+
+    async def _grow(self, crew: Crew) -> None:
+        if crew.starting is None:
+            wait = crew.not_before - self._clock.monotonic()
+            if wait > 0:
+                raise Overloaded(f"deployment {crew.name!r} keeps crashing at start", retry_after=int(wait) + 1)
+            starting = asyncio.ensure_future(self._start(crew))
+            crew.starting = starting
+            starting.add_done_callback(lambda _: setattr(crew, "starting", None))
+        # Shielded: whoever waits may give up, the others still want it.
+        await asyncio.shield(crew.starting)
+
+    async def _start(self, crew: Crew) -> Isolate:
+        isolate = await self._spare()
+        isolate.on_line = lambda line: self._on_line(crew.name, line)
+        isolate.on_lost = lambda lost, reason: self._forget(lost, reason, crew.name)
+        try:
+            await self._load(isolate, crew.name, crew.version.bundle, crew.environment)
+        except (IsolateLost, PushRefused) as error:
+            isolate.end("its bundle was not loaded")
+            self._back_off(crew)
+            raise IsolateLost(f"the bundle does not load any more: {error}") from None
+        self._join(crew, isolate)
+        return isolate
+
+    def _join(self, crew: Crew, isolate: Isolate) -> None:
+        isolate.last_used = self._clock.monotonic()
+        isolate.on_line = lambda line: self._on_line(crew.name, line)
+        isolate.on_lost = lambda lost, reason: self._leave(crew, lost, reason)
+        isolate.on_drained = _drained
+        crew.isolates.append(isolate)
+
+    def _leave(self, crew: Crew, isolate: Isolate, reason: str) -> None:
+        if isolate in crew.isolates:
+            crew.isolates.remove(isolate)
+        if reason != RETIRED and not isolate.retiring:
+            self._back_off(crew)
+        self._forget(isolate, reason, crew.name)
+
+    def _back_off(self, crew: Crew) -> None:
+        now = self._clock.monotonic()
+        # Deaths that are far apart are accidents; those in a row are a crash loop.
+        crew.deaths = crew.deaths + 1 if now - crew.not_before < 10 else 1
+        pause = 0.0 if crew.deaths < 4 else min(5.0, 0.1 * 2 ** (crew.deaths - 4))
+        crew.not_before = now + pause
+
+    def _forget(self, isolate: Isolate, reason: str, name: DeploymentName | None = None) -> None:
+        self._all.discard(isolate)
+        self._keep(self._bury(isolate, reason, name))
+
+    async def _bury(self, isolate: Isolate, reason: str, name: DeploymentName | None) -> None:
+        status = await isolate.process.exit_status()
+        words = isolate.process.last_words().decode(errors="replace").strip()
+        isolate.process.close()
+        if reason != RETIRED and name is not None:
+            self._on_lost(name, f"{reason} ({_cause(status)})" + (f": {words[-500:]}" if words else ""))
+
+    async def _load(
+        self, isolate: Isolate, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
+    ) -> Declaration:
+        load = Load(dict(bundle), dict(environment), name, self._settings.manners)
+        try:
+            async with asyncio.timeout(limits.LOAD_TIME / 1000):
+                return await isolate.load(load)
+        except TimeoutError:
+            raise IsolateLost(f"importing the bundle took longer than {limits.LOAD_TIME} ms") from None
+
+    async def _spare(self) -> Isolate:
+        while self._spares:
+            isolate = self._spares.popleft()
+            if isolate.usable:
+                self._want_spares()
+                return isolate
+        isolate = await self._fork()
+        self._want_spares()
+        return isolate
+
+    async def _fork(self) -> Isolate:
+        self._make_room()
+        process = await self._zygote.fork()
+        isolate = Isolate(process, self._clock.monotonic())
+        isolate.on_lost = self._forget
+        self._all.add(isolate)
+        await isolate.start()
+        return isolate
+
+    def _make_room(self) -> None:
+        if len(self._all) < self._settings.isolates:
+            return
+        idle = [isolate for crew in self._crews.values() for isolate in crew.isolates if not isolate.conversations]
+        if not idle:
+            raise Overloaded(f"all {self._settings.isolates} isolates of this server are busy")
+        min(idle, key=lambda isolate: isolate.last_used).retire()
+
+    def _want_spares(self) -> None:
+        if self._refilling is None or self._refilling.done():
+            self._refilling = asyncio.ensure_future(self._refill())
+
+    async def _refill(self) -> None:
+        try:
+            while len(self._spares) < self._settings.spares:
+                self._spares.append(await self._fork())
+        except (IsolateLost, Overloaded) as error:
+            log.warning("no spare isolate: %s", error)
+
+    def _keep(self, work: Coroutine[object, object, object]) -> None:
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _cause(status: int) -> str:
+    if status == -signal.SIGSYS:
+        return "it made a forbidden kernel call"
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+
+
+def _drained(isolate: Isolate) -> None:
+    if isolate.retiring:
+        isolate.end(RETIRED)

@@ -1,0 +1,96 @@
+"""Who runs too long, burns too much, or does not listen, and what is done about it?
+
+Looks at isolates with open conversations at every tick. Wall time is a deadline of the conversation. CPU is counted per
+*turn* of the guest's loop: while a turn lasts, no `Ping` is answered and only the process's CPU clock moves.
+
+Rules
+1. The guilty call first: past its deadline a conversation is told to stop; a turn past `TURN_CPU` is interrupted.
+2. The isolate next: what is neither ended nor answered `STOP_GRACE` later is killed.
+3. Nothing is asked of an isolate that did not burn CPU since the last tick: quiet ones cost nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from runtime import limits
+from runtime.isolates.isolate import Isolate
+from runtime.ports import Clock
+from runtime.protocol.messages import Failure, Reason
+
+TICK = 0.02
+# A tick in which less than this much CPU was burnt cannot be part of a turn that burns too much.
+_BUSY = TICK / 2
+_TURN = limits.TURN_CPU / 1000
+_GRACE = limits.STOP_GRACE / 1000
+# An isolate in the middle of a turn for so long gets no new call while there is another choice.
+STUCK = 0.05
+
+
+class Watchdog:
+    """Ticks over the isolates that somebody waits for."""
+
+    def __init__(self, clock: Clock, isolates: Callable[[], Iterable[Isolate]]) -> None:
+        self._clock = clock
+        self._isolates = isolates
+        self._number = 0
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            await asyncio.sleep(TICK)
+            self.tick()
+
+    def tick(self) -> None:
+        """Look once at every isolate that has something to do."""
+        now = self._clock.monotonic()
+        self._number += 1
+        for isolate in list(self._isolates()):
+            if isolate.lost is None and (isolate.conversations or isolate.loading):
+                self._watch_deadlines(isolate, now)
+                self._watch_cpu(isolate, now)
+
+    def _watch_deadlines(self, isolate: Isolate, now: float) -> None:
+        for conversation in list(isolate.conversations.values()):
+            if conversation.stopped_at is not None:
+                if now - conversation.stopped_at > _GRACE:
+                    isolate.end("a call did not stop at its deadline")
+                    return
+            elif now > conversation.deadline:
+                conversation.stop(now)
+
+    def _watch_cpu(self, isolate: Isolate, now: float) -> None:
+        if isolate.lost is not None:
+            return
+        cpu = isolate.process.cpu_seconds()
+        if isolate.ping_pending:
+            self._judge(isolate, cpu, now)
+        else:
+            isolate.interrupted_at = None
+            if cpu - isolate.cpu_seen > _BUSY:
+                isolate.cpu_at_ping = isolate.cpu_seen
+                isolate.ping(self._number)
+        isolate.cpu_seen = cpu
+
+    def _judge(self, isolate: Isolate, cpu: float, now: float) -> None:
+        if isolate.interrupted_at is not None:
+            if now - isolate.interrupted_at > _GRACE:
+                _kill_burner(isolate)
+        elif cpu - isolate.cpu_at_ping > _TURN:
+            isolate.interrupted_at = now
+            # What was interrupted anywhere may have left the tenant's objects half changed.
+            isolate.retiring = True
+            isolate.process.interrupt()
+
+
+def _kill_burner(isolate: Isolate) -> None:
+    reason = f"a call burnt more than {limits.TURN_CPU} ms of CPU without a pause and did not listen"
+    if len(isolate.conversations) == 1:
+        # Nobody else was there: it is guilty, and hears so. Among several the innocent are run again, one by one.
+        (conversation,) = isolate.conversations.values()
+        conversation.blame(Failure(Reason.TIME, "TimeLimit", reason))
+    isolate.end(reason)
+
+
+def is_stuck(isolate: Isolate) -> bool:
+    """Whether the isolate has been inside one turn of its loop for a while."""
+    return isolate.ping_pending and isolate.cpu_seen - isolate.cpu_at_ping > STUCK

@@ -1,0 +1,110 @@
+"""How much is too much?
+
+Every number that Warren enforces on a guest or a caller, with its unit and the reason it is that number.
+`docs/limits.md` is generated from this page, and a test holds the two together.
+
+Rules
+1. A limit is a whole number: bytes, milliseconds or a count. No floats, no strings to parse.
+2. Who refuses something because of a limit names the limit, its value and what was observed.
+3. What an operator may choose is a setting (`settings.py`); what protects the wall is here.
+"""
+
+from typing import Self
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Limit(int):
+    """A number that is enforced, with its unit and its reason."""
+
+    unit: str
+    why: str
+
+    def __new__(cls, value: int, unit: str, why: str) -> Self:
+        limit = super().__new__(cls, value)
+        limit.unit = unit
+        limit.why = why
+        return limit
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------------------
+REQUEST_BODY = Limit(20 * MIB, "bytes", "what Convex accepts; larger uploads belong in file storage")
+RESPONSE_BODY = Limit(20 * MIB, "bytes", "what Convex sends; the stream is cut past it so that the client can tell")
+REQUEST_HEADERS = Limit(64 * KIB, "bytes", "names and values together; the server in front of us reads no more")
+RESPONSE_HEADERS = Limit(64 * KIB, "bytes", "names and values together; proxies refuse more")
+RESPONSE_HEADER_COUNT = Limit(256, "headers", "enough for many cookies, too few to hurt a client")
+FORM_PARTS = Limit(1_000, "parts", "of one multipart form; each costs a header to parse")
+REQUEST_TARGET = Limit(16 * KIB, "bytes", "path and query; browsers stop at less")
+HEAD_TIME = Limit(60_000, "ms", "from the request to the response head; after that a 504")
+BODY_IDLE_TIME = Limit(30_000, "ms", "a client that neither sends nor takes a byte for so long is gone")
+CONCURRENT_REQUESTS = Limit(256, "requests", "of one deployment at once; one tenant must not take the whole router")
+WAITING_REQUESTS = Limit(512, "requests", "of one deployment waiting for a permit before 429")
+PERMIT_WAIT = Limit(5_000, "ms", "how long a request waits for a permit before 429")
+
+# --- One call ---------------------------------------------------------------------------------------------------------
+QUERY_TIME = Limit(5_000, "ms", "wall time of a query or mutation; it holds a snapshot for so long")
+ACTION_TIME = Limit(300_000, "ms", "wall time of an action or HTTP action, its body stream included")
+TURN_CPU = Limit(1_000, "ms", "CPU that one turn of the guest's loop may burn before the running call is interrupted")
+STOP_GRACE = Limit(60, "ms", "from the interruption to SIGKILL, for a call that does not listen")
+CALL_DEPTH = Limit(8, "calls", "functions calling functions; each level holds a conversation")
+SYSCALLS_PER_CALL = Limit(32_768, "syscalls", "in one invocation")
+SYSCALLS_AT_ONCE = Limit(64, "syscalls", "of one invocation that wait for their answer; the guest queues the others")
+VALUE_BYTES = Limit(8 * MIB, "bytes", "encoded arguments or result of one function")
+VALUE_DEPTH = Limit(64, "levels", "nesting of arguments and results")
+LOG_LINES = Limit(256, "lines", "of one invocation; the rest is counted and dropped")
+LOG_LINE_BYTES = Limit(16 * KIB, "bytes", "of one log line; longer ones are cut")
+
+# --- Documents --------------------------------------------------------------------------------------------------------
+DOCUMENT_BYTES = Limit(1 * MIB, "bytes", "encoded size of one document")
+DOCUMENT_DEPTH = Limit(16, "levels", "nesting of a document")
+DOCUMENT_FIELDS = Limit(1024, "fields", "of one object")
+ARRAY_ITEMS = Limit(8192, "items", "of one array in a document")
+FIELD_NAME_CHARACTERS = Limit(64, "characters", "of a top-level field name; 1024 deeper down")
+READ_BYTES = Limit(16 * MIB, "bytes", "read by one transaction")
+READ_DOCUMENTS = Limit(32_000, "documents", "read by one transaction, those a filter dropped included")
+READ_RANGES = Limit(4_096, "ranges", "index ranges read by one transaction")
+WRITE_BYTES = Limit(16 * MIB, "bytes", "written by one transaction")
+WRITE_DOCUMENTS = Limit(16_000, "documents", "written by one transaction")
+TABLES = Limit(10_000, "tables", "of one deployment; what Convex allows")
+COMMIT_ATTEMPTS = Limit(8, "attempts", "of a mutation whose commit meets a conflict, before 503")
+
+# --- Bundles and environment ------------------------------------------------------------------------------------------
+PUSH_BYTES = Limit(32 * MIB, "bytes", "of an archive as it is sent")
+ARCHIVE_BYTES = Limit(96 * MIB, "bytes", "that unpacking an archive may produce, ignored files and headers included")
+ARCHIVE_MEMBERS = Limit(16_384, "members", "in one archive: files, directories and what is ignored")
+BUNDLE_BYTES = Limit(32 * MIB, "bytes", "of all files of a bundle, unpacked; what a bomb would exceed")
+BUNDLE_FILES = Limit(4_096, "files", "in one bundle")
+BUNDLE_PATH_CHARACTERS = Limit(256, "characters", "in the path of one file")
+LOAD_TIME = Limit(5_000, "ms", "wall time to import a bundle")
+DIAGNOSTICS = Limit(100, "diagnostics", "reported for one push; the rest is counted")
+DECLARATION_ITEMS = Limit(4_096, "items", "functions, and routes, of one bundle")
+VARIABLE_BYTES = Limit(64 * KIB, "bytes", "of one environment variable; a certificate chain fits")
+ENVIRONMENT_BYTES = Limit(8 * MIB, "bytes", "of all variables of one deployment; they share a frame with the bundle")
+VARIABLES = Limit(1_000, "variables", "of one deployment")
+VERSIONS_KEPT = Limit(50, "versions", "of one deployment that can be rolled back to; older ones are dropped")
+DEPLOYMENT_KEYS = Limit(100, "keys", "of one deployment")
+DOMAINS = Limit(100, "domains", "of one deployment's own")
+DECLARATION_TEXT = Limit(1_024, "characters", "of one pattern, handler or path in a declaration")
+VALIDATOR_BYTES = Limit(64 * KIB, "bytes", "of one function's validator as JSON")
+CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
+
+# --- Logs -------------------------------------------------------------------------------------------------------------
+LOG_BYTES = Limit(32 * MIB, "bytes", "of one deployment's log on disk; the oldest eighth is dropped for more")
+LOG_BACKLOG = Limit(64 * MIB, "bytes", "of log lines not yet on disk; past it lines are dropped and counted")
+LOG_READ = Limit(10_000, "lines", "of one answer")
+LOG_FOLLOWER = Limit(4_096, "lines", "that wait for one slow reader; then lines are dropped and counted")
+
+# --- The wall ---------------------------------------------------------------------------------------------------------
+GUEST_FRAME = Limit(8 * MIB + 64 * KIB, "bytes", "one frame from a guest: the largest value and its envelope")
+HOST_FRAME = Limit(48 * MIB, "bytes", "one frame to a guest: a whole bundle and its environment")
+BODY_CHUNK = Limit(256 * KIB, "bytes", "one piece of a body on the wire")
+BODY_WINDOW = Limit(1 * MIB, "bytes", "of a body under way and not yet taken by the other side")
+GUEST_MEMORY = Limit(256 * MIB, "bytes", "that an isolate may add to its address space after the lock-down")
+GUEST_BACKLOG = Limit(64 * MIB, "bytes", "written to an isolate that does not read, before it is killed")
+GUEST_STDERR = Limit(64 * KIB, "bytes", "that an isolate may write to its standard error in its life")
+ISOLATE_CALLS = Limit(1_000_000, "calls", "after which an isolate is retired: leaks and state end here")
+ISOLATE_AGE = Limit(3_600_000, "ms", "after which an isolate is retired")
+ISOLATE_IDLE = Limit(300_000, "ms", "without a call, after which an isolate is retired")
+ISOLATE_CONVERSATIONS = Limit(64, "conversations", "in one isolate before the deployment gets another one")
+IDLE_CPU = Limit(200, "ms", "burnt by an isolate that has no call to run, before it is retired")

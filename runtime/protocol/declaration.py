@@ -1,0 +1,94 @@
+"""What does a bundle say it contains?
+
+A guest makes a `Declaration` when it loads a bundle; the host keeps it with the version and routes by it. To the host
+it is a claim by a stranger: typed by the decoder, counted against limits, never a path to open or a name to import.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """What sort of function it is; it decides what the function may ask for."""
+
+    QUERY = "query"
+    MUTATION = "mutation"
+    ACTION = "action"
+    HTTP_ACTION = "http_action"
+
+
+class Visibility(StrEnum):
+    """Who may call it: clients too, or only functions of the same deployment and administrators."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+
+
+class Shape(StrEnum):
+    """How a route's pattern is compared with a path."""
+
+    EXACT = "exact"
+    PARAMETERS = "parameters"
+    PREFIX = "prefix"
+    MOUNT = "mount"
+
+
+class Diagnostic(msgspec.Struct, frozen=True):
+    """One reason why a bundle is refused, or a warning: where, and a sentence that says what to do."""
+
+    file: str
+    line: int
+    message: str
+
+
+class Cors(msgspec.Struct, frozen=True):
+    """What the host answers to a pre-flight, and adds to every answer, for one route or a whole router.
+
+    ``allow_origins`` holds origins or ``"*"``; ``max_age`` is in seconds.
+    """
+
+    allow_origins: tuple[str, ...] = ()
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    max_age: int | None = None
+
+
+class FunctionDeclaration(msgspec.Struct, frozen=True):
+    """One function: its path, what may call it, and its validators as JSON (``None`` where none was written)."""
+
+    path: str
+    kind: Kind
+    visibility: Visibility
+    file: str
+    line: int
+    args: Any = None
+    returns: Any = None
+
+
+class RouteDeclaration(msgspec.Struct, frozen=True):
+    """One route. ``key`` names it on both sides of the wall, e.g. ``GET /users/{id}``; a mount's method is ``*``.
+
+    ``pattern`` is the exact path, the path with ``{name}`` segments, or a prefix that ends with a slash.
+    """
+
+    key: str
+    method: str
+    pattern: str
+    shape: Shape
+    handler: str
+    file: str
+    line: int
+    cors: Cors | None = None
+
+
+class Declaration(msgspec.Struct, frozen=True):
+    """Everything a bundle contains. ``routes`` is ``None`` when there is no ``http.py``."""
+
+    functions: tuple[FunctionDeclaration, ...] = ()
+    routes: tuple[RouteDeclaration, ...] | None = None
+    cors: Cors | None = None
+    warnings: tuple[Diagnostic, ...] = ()

@@ -1,0 +1,269 @@
+"""What is in this bundle, and does it import?
+
+Reads every module of a bundle, refuses what this server cannot run, executes the modules once as one package with
+relative imports, and collects what they declare. Imports behave as CPython's do (circular ones too), because CPython
+does them: the bundle is one more finder.
+
+Rules
+1. A bundle loads whole or not at all; every reason is a `Diagnostic` with file, line and a sentence.
+2. With manners, modules see curated builtins and curated modules only; without, those of the process. The kernel's wall
+   stands in both cases.
+3. While a bundle is imported the clock is frozen, random is seeded and nothing can be asked of the host.
+"""
+
+import ast
+import builtins
+import functools
+import importlib
+import importlib.machinery
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from types import CodeType, ModuleType
+from typing import Any
+
+from runtime import limits
+from runtime.protocol.declaration import Declaration, Diagnostic
+from runtime.protocol.messages import Level
+from runtime.sandbox import gate, importer
+from runtime.sandbox.guest.collecting import collect
+from runtime.sandbox.guest.http_calls import Route
+from runtime.sandbox.guest.tracebacks import MARK, CallMistake, TimeLimit, describe, frames_of
+from runtime.sandbox.proxies.log_lines import say
+from runtime.sdk.functions import RegisteredFunction
+from runtime.sdk.running import RUNNING, Running
+
+PACKAGE = "_bundle"
+_MODULE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py\Z")
+_NODE_SCRIPT = re.compile(r"\A(?:\s+|//[^\n]*\n|/\*.*?\*/)*(['\"])use node\1", re.DOTALL)
+_LATER = {"schema.py": "schemas", "crons.py": "crons", "auth_config.py": "identity providers"}
+_SEED = 20
+
+
+class Refused(Exception):
+    """The bundle cannot be loaded, for these reasons."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(f"{len(diagnostics)} reasons")
+        self.diagnostics = tuple(diagnostics)
+
+
+@dataclass(slots=True)
+class Bundle:
+    """A loaded bundle: what it declares, what can be called, and the source lines that tracebacks show."""
+
+    declaration: Declaration
+    functions: dict[str, RegisteredFunction]
+    routes: dict[str, Route]
+
+
+@dataclass(slots=True)
+class _Parsed:
+    """The modules of a bundle before anything ran: dotted name → code, and what was wrong."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    code: dict[str, CodeType] = field(default_factory=dict)
+    wrong: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
+
+
+def load(
+    files: Mapping[str, bytes],
+    deployment: str,
+    manners: bool,
+    sources: dict[str, list[str]],
+    log: Callable[[Level, str], None],
+) -> Bundle:
+    """Import a bundle; raise `Refused` with every reason why it cannot be. ``sources`` is filled with its lines."""
+    parsed = _parse(files, manners, sources)
+    if parsed.wrong:
+        raise Refused(parsed.wrong)
+    modules = _execute(parsed, deployment, manners, sources, log)
+    collected = collect(modules, parsed.files)
+    if collected.wrong:
+        raise Refused(collected.wrong)
+    declaration = Declaration(
+        functions=tuple(collected.functions),
+        routes=collected.routes,
+        cors=collected.cors,
+        warnings=tuple(parsed.warnings),
+    )
+    return Bundle(declaration, collected.callables, collected.handlers)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _parse(files: Mapping[str, bytes], manners: bool, sources: dict[str, list[str]]) -> _Parsed:
+    parsed = _Parsed()
+    for path in sorted(files):
+        if path.endswith((".js", ".mjs")):
+            if _NODE_SCRIPT.match(files[path].decode(errors="replace")):
+                parsed.wrong.append(_node_style(path, 1))
+        elif path in _LATER:
+            text = f"{_LATER[path]} ({path}) are not supported by this version of the server yet; remove the file"
+            parsed.wrong.append(Diagnostic(path, 1, text))
+        elif _MODULE.match(path):
+            _parse_module(path, files[path], manners, sources, parsed)
+        elif path.endswith(".py"):
+            text = f"{path} is not imported: the name of a module is made of letters, digits and underscores"
+            parsed.warnings.append(Diagnostic(path, 1, text))
+    parsed.wrong.extend(_ambiguous(parsed.files))
+    return parsed
+
+
+def _parse_module(path: str, data: bytes, manners: bool, sources: dict[str, list[str]], parsed: _Parsed) -> None:
+    try:
+        tree = ast.parse(data, MARK + path)
+        sources[path] = data.decode("utf-8-sig", errors="replace").splitlines()
+        first = tree.body[0] if tree.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.value.value == "use node":
+            parsed.wrong.append(_node_style(path, first.lineno))
+            return
+        refused = gate.check(path, tree) if manners else []
+        parsed.wrong.extend(refused)
+        if not refused:
+            name = _dotted(path)
+            parsed.files[name] = path
+            parsed.code[name] = compile(tree, MARK + path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        shown = f": {error.text.strip()[:200]}" if error.text and error.text.strip() else ""
+        parsed.wrong.append(Diagnostic(path, error.lineno or 1, f"SyntaxError: {error.msg}{shown}"))
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        parsed.wrong.append(Diagnostic(path, 1, f"this file cannot be compiled: {describe(error)}"))
+
+
+def _node_style(path: str, line: int) -> Diagnostic:
+    return Diagnostic(path, line, 'modules that begin with "use node" are not supported by this version of the server yet')
+
+
+def _ambiguous(files: Mapping[str, str]) -> Iterator[Diagnostic]:
+    for name, path in files.items():
+        folder = path.removesuffix(".py") + "/"
+        if not path.endswith("__init__.py") and any(other.startswith(folder) for other in files.values()):
+            yield Diagnostic(path, 1, f"{path} and the folder {folder} have the same name: rename one of them ({name})")
+
+
+def _dotted(path: str) -> str:
+    dotted = f"{PACKAGE}.{path.removesuffix('.py').replace('/', '.')}"
+    return dotted.removesuffix(".__init__")
+
+
+# --- executing --------------------------------------------------------------------------------------------------------
+
+
+class BundleFinder:
+    """Finds and executes the modules of one bundle for CPython's own import machinery."""
+
+    def __init__(self, parsed: _Parsed, make_globals: Callable[[], dict[str, Any]]) -> None:
+        self._parsed = parsed
+        self._make_globals = make_globals
+        self._packages = {PACKAGE}
+        for name, path in parsed.files.items():
+            parents = name.split(".") if path.endswith("__init__.py") else name.split(".")[:-1]
+            self._packages.update(".".join(parents[: depth + 1]) for depth in range(len(parents)))
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """Answer CPython's question where a module is."""
+        if name in self._packages:
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]  # duck-typed
+        if name in self._parsed.code:
+            return importlib.machinery.ModuleSpec(name, self)  # type: ignore[arg-type]  # duck-typed
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Let CPython make the module object."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module's code in it."""
+        names = module.__dict__
+        names.pop("__loader__", None)
+        names.update(self._make_globals())
+        code = self._parsed.code.get(module.__name__)
+        if code is not None:
+            exec(code, names)
+        # It leads to the loader, and is needed only to tell circular imports from missing names, and of packages.
+        if module.__name__ not in self._packages:
+            names.pop("__spec__", None)
+
+
+def _execute(
+    parsed: _Parsed, deployment: str, manners: bool, sources: dict[str, list[str]], log: Callable[[Level, str], None]
+) -> dict[str, ModuleType]:
+    known = _install(parsed, manners)
+    token = RUNNING.set(Running(None, "import", deployment, _no_syscalls, log, now=_FROZEN, random=Random(_SEED)))
+    wrong: dict[tuple[str, int], Diagnostic] = {}
+    modules: dict[str, ModuleType] = {}
+    try:
+        for name in parsed.code:
+            try:
+                modules[name] = known(name)
+            except BaseException as error:
+                found = _import_failure(error, parsed.files[name], sources)
+                wrong.setdefault((found.file, found.line), found)
+                if isinstance(error, TimeLimit):
+                    break
+    finally:
+        RUNNING.reset(token)
+    if wrong:
+        raise Refused(list(wrong.values()))
+    return modules
+
+
+def _install(parsed: _Parsed, manners: bool) -> Callable[[str], ModuleType]:
+    for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
+        del sys.modules[name]
+    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, BundleFinder)]
+    names = {name.split(".")[1] for name in parsed.files if "." in name}
+    importing = functools.partial(_import, names, importer.import_allowed if manners else None)
+    visible = importer.make_builtins(importing) if manners else {**vars(builtins), "__import__": importing, "print": say}
+    sys.meta_path.append(BundleFinder(parsed, lambda: {"__builtins__": visible}))  # type: ignore[arg-type]  # duck-typed
+    return importlib.import_module
+
+
+def _import(
+    own: set[str],
+    allowed: Callable[[str, Sequence[str] | None], Any] | None,
+    name: str,
+    globals: Mapping[str, Any] | None = None,
+    locals: Any = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> Any:
+    if level > 0:
+        module = importlib.__import__(name, globals, locals, fromlist or (), level)
+        _bind_unfinished(module, fromlist or ())
+        return module
+    try:
+        return importlib.__import__(name, globals, locals, fromlist or (), 0) if allowed is None else allowed(name, fromlist)
+    except ImportError as error:
+        if name.partition(".")[0] in own:
+            raise ImportError(f"{name} is a module of this bundle: write 'from . import {name}'") from error
+        raise
+
+
+def _bind_unfinished(package: ModuleType, names: Sequence[str]) -> None:
+    """Let ``from . import b`` find a ``b`` that is still being executed, as the interpreter's own import does."""
+    for name in names:
+        unfinished = sys.modules.get(f"{package.__name__}.{name}")
+        if unfinished is not None and not hasattr(package, name):
+            setattr(package, name, unfinished)
+
+
+async def _no_syscalls(name: str, *args: Any) -> Any:
+    raise RuntimeError(f"{name}: nothing can be asked of the server while the bundle is imported")
+
+
+def _import_failure(error: BaseException, path: str, sources: Mapping[str, Sequence[str]]) -> Diagnostic:
+    frames = frames_of(error, sources)
+    file, line = (frames[-1].file, frames[-1].line) if frames else (path, 1)
+    if isinstance(error, TimeLimit):
+        return Diagnostic(file, line, f"importing the bundle took too long, limit {limits.LOAD_TIME} ms")
+    text = error.args[0] if type(error) is CallMistake else describe(error)
+    return Diagnostic(file, line, text.replace(f"{PACKAGE}.", "").replace(MARK, ""))
+
+
+# 2020-01-01: import time has no request whose clock it could show.
+_FROZEN = 1_577_836_800_000.0

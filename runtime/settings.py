@@ -1,0 +1,256 @@
+"""What may the operator choose, and what did they choose?
+
+Every ``WARREN_*`` variable of the server with its default and its reason; the only reader of ``os.environ``. Read once,
+in the composition root, and passed on by constructor. `docs/settings.md` is made from this page.
+
+Rules
+1. With no variable at all a server works, on this machine only.
+2. What cannot be read is an `InvalidSetting` that names the variable, what it holds and what it may hold.
+3. No secret has a default. A secret may stand in a file: ``WARREN_X_FILE`` holds its path. No secret is ever printed.
+4. What protects the wall is a limit (`limits.py`) and cannot be chosen.
+"""
+
+# ruff: noqa: RUF009  # _setting makes the field that the rule asks for
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from runtime.names import DeploymentName, InvalidName, parse_deployment_name
+
+Network = IPv4Network | IPv6Network
+T = TypeVar("T")
+
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z")
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+class InvalidSetting(ValueError):
+    """A variable holds what it may not; the message names it."""
+
+
+def _setting(read: Callable[[str], T], default: str | None, why: str, *, secret: bool = False) -> T:
+    """Declare a setting: how its text is read, its default as text (``None``: unset), and why it is that."""
+    metadata = {"read": read, "default": default, "why": why, "secret": secret}
+    return cast(T, field(default=cast(Any, None), metadata=metadata, repr=not secret))
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(" or ".join(choices))
+        return text.lower()
+
+    return read
+
+
+def _domain(text: str) -> str:
+    domain = text.lower().strip(".")
+    if len(domain) > 190 or not _DOMAIN.match(domain):
+        raise ValueError("a domain such as site.example.com")
+    return domain
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("addresses or CIDR ranges with commas between them, such as 10.0.0.0/8, ::1") from None
+
+
+def _deployment(text: str) -> DeploymentName | None:
+    try:
+        return parse_deployment_name(text)
+    except InvalidName as error:
+        raise ValueError(f"a deployment name ({error})") from None
+
+
+def _optional(read: Callable[[str], T]) -> Callable[[str], T | None]:
+    return read
+
+
+def _on_or_off(text: str) -> bool:
+    return _one_of("on", "off")(text) == "on"
+
+
+def _key(text: str) -> str:
+    if len(text) < 16:
+        raise ValueError("at least 16 characters, drawn at random")
+    return text
+
+
+_port = _whole(0, 65_535)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of one server process. Made by `read_settings`."""
+
+    host: str = _setting(str, "127.0.0.1", "nobody but this machine reaches a server that nobody has thought about")
+    port: int = _setting(_port, "3210", "the port that Convex's tools expect of a local backend")
+    site_port: int = _setting(
+        _port, "3211", "the second port, where the default deployment's site answers; unused without one"
+    )
+    data: Path = _setting(Path, "warren-data", "the directory for everything that must survive a restart")
+    site_domain: str = _setting(_domain, "site.localhost", "<deployment>.<this> answers a deployment's HTTP actions")
+    cloud_domain: str = _setting(_domain, "cloud.localhost", "<deployment>.<this> answers a deployment's function API")
+    public_scheme: str = _setting(
+        _one_of("http", "https"), "http", "how clients reach this server: https behind a proxy that speaks TLS"
+    )
+    public_port: int | None = _setting(
+        _optional(_whole(1, 65_535)),
+        None,
+        "the port in the addresses given out; else 443 with https, and the port listened on with http",
+    )
+    default_deployment: DeploymentName | None = _setting(
+        _deployment, None, "answers at a bare host, for resolvers that do not know *.localhost; production has none"
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        _networks, "", "peers whose X-Forwarded-* is believed; from anybody else those headers are only text"
+    )
+    admin_key: str | None = _setting(
+        _optional(_key),
+        None,
+        "may do everything; without one the server makes one and keeps it in its data",
+        secret=True,
+    )
+    error_details: str = _setting(
+        _one_of("hide", "show"),
+        "hide",
+        "whether clients see how a function failed; warren dev shows them",
+    )
+    isolates: int = _setting(
+        _whole(1, 100_000), "1024", "processes at most, of all deployments together; about 3 MiB each"
+    )
+    isolates_per_deployment: int = _setting(
+        _whole(1, 1_000), "4", "processes at most for one deployment; more than twice the cores only cost memory"
+    )
+    spares: int = _setting(_whole(0, 100), "2", "locked-down processes kept ready, so that a first call need not wait")
+    language_layer: bool = _setting(
+        _on_or_off, "on", "the import rules in front of the kernel's wall; off only to test that the wall holds alone"
+    )
+    log_level: str = _setting(
+        _one_of("debug", "info", "warning", "error"), "info", "how much the server says of itself on standard error"
+    )
+
+    def site_url(self, name: DeploymentName) -> str:
+        """Where a deployment's HTTP actions are reached."""
+        if name == self.default_deployment:
+            return self._address(self._reachable_host(), self.site_port)
+        return self._address(f"{name}.{self.site_domain}", self._public_port())
+
+    def cloud_url(self, name: DeploymentName) -> str:
+        """Where a deployment's function API is reached."""
+        if name == self.default_deployment:
+            return self._address(self._reachable_host(), self._public_port())
+        return self._address(f"{name}.{self.cloud_domain}", self._public_port())
+
+    def _public_port(self) -> int:
+        return self.public_port or (443 if self.public_scheme == "https" else self.port)
+
+    def _reachable_host(self) -> str:
+        if self.host in ("0.0.0.0", "::", ""):
+            return "127.0.0.1"
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def _address(self, host: str, port: int) -> str:
+        usual = port == _USUAL_PORTS[self.public_scheme]
+        return f"{self.public_scheme}://{host}" + ("" if usual else f":{port}")
+
+
+# What the commands of `warren` read that speak to a server as its clients. Their command line reads them itself.
+CLIENT_VARIABLES = (
+    ("WARREN_URL", "the server that the commands speak to"),
+    ("WARREN_DEPLOYMENT", "the deployment that they are about; else the one of the deploy key"),
+    ("WARREN_DEPLOY_KEY", "a key of that deployment; `WARREN_DEPLOY_KEY_FILE` reads it from a file"),
+    ("WARREN_ADMIN_KEY", "the operator's key; `WARREN_ADMIN_KEY_FILE` reads it from a file"),
+)
+
+
+def read_settings(chosen: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read every setting; ``chosen`` (by field name, as the command line gave it) goes before the environment."""
+    given = os.environ if environment is None else environment
+    picked = dict(chosen or {})
+    read: dict[str, Any] = {}
+    for declared in fields(Settings):
+        read[declared.name] = _read(declared, picked.pop(declared.name, None), given)
+    if picked:
+        raise InvalidSetting(f"there is no setting {sorted(picked)[0]!r}")
+    settings = Settings(**read)
+    if settings.site_domain == settings.cloud_domain:
+        raise InvalidSetting(
+            f"WARREN_SITE_DOMAIN and WARREN_CLOUD_DOMAIN are both {settings.site_domain!r}; they must differ"
+        )
+    return settings
+
+
+def variable(name: str) -> str:
+    """The environment variable of this field."""
+    return f"WARREN_{name.upper()}"
+
+
+def document() -> str:
+    """The page `docs/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "Read once, when a server starts, from its environment. An option of the command line goes before it.",
+        "An empty variable counts as unset. What protects the wall cannot be chosen: see [limits](limits.md).",
+        "",
+        "| variable | default | why |",
+        "|---|---|---|",
+    ]
+    for declared in fields(Settings):
+        about = declared.metadata
+        default = f"`{about['default']}`" if about["default"] else "none"
+        file = f"; `{variable(declared.name)}_FILE` reads it from a file" if about["secret"] else ""
+        lines.append(f"| `{variable(declared.name)}` | {default} | {_cell(about['why'])}{file} |")
+    lines += ["", "## For the commands that speak to a server", "", "| variable | what it is |", "|---|---|"]
+    lines += [f"| `{name}` | {_cell(what)} |" for name, what in CLIENT_VARIABLES]
+    return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _read(declared: "Field[Any]", chosen: str | None, environment: Mapping[str, str]) -> Any:
+    name, about = variable(declared.name), declared.metadata
+    text = chosen if chosen is not None else environment.get(name) or None
+    if about["secret"]:
+        text = _from_file(name, text, environment)
+    if text is None:
+        text = about["default"]
+        if text is None:
+            return None
+    try:
+        return about["read"](text)
+    except ValueError as error:
+        held = "what it holds" if about["secret"] else repr(text[:80])
+        raise InvalidSetting(f"{name} cannot be {held}: it is {error}") from None
+
+
+def _from_file(name: str, text: str | None, environment: Mapping[str, str]) -> str | None:
+    path = environment.get(f"{name}_FILE")
+    if not path:
+        return text
+    if text is not None:
+        raise InvalidSetting(f"{name} and {name}_FILE are both set; keep one of them")
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InvalidSetting(f"{name}_FILE names the file {path!r}, which cannot be read: {reason}") from None

@@ -1,0 +1,7 @@
+"""The counter: what a guest may ask for, and how it is served.
+
+`table`        the list: name, arguments, which kinds of function may ask
+`transaction`  one transaction: snapshot, buffered writes, read set, savepoints
+`documents`    ``db.*``
+`functions`    ``run.*``
+"""
