@@ -11,7 +11,9 @@ Rules
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +22,12 @@ import msgspec
 from control_plane.archives import content_hash, unpack
 from control_plane.office import Changes, Office
 from runtime import limits
-from runtime.errors import NotFound, PushRefused
+from runtime.errors import NotFound, PushRefused, TooManyRequests
 from runtime.invocation import Version
 from runtime.limits import Limit
 from runtime.names import DeploymentName, InvalidName, RequestId, VersionNumber, parse_function_path
 from runtime.ports import LogEntry
-from runtime.protocol.declaration import Cors, Declaration, Diagnostic, FunctionDeclaration, RouteDeclaration
+from runtime.protocol.declaration import Cors, Declaration, Diagnostic, FunctionDeclaration, RouteDeclaration, Shape
 from runtime.protocol.messages import Level
 
 # Unpacked bundles are large: so many are held at once, by all pushes together.
@@ -51,20 +53,39 @@ class Pushing:
         self._office = office
         self._changes = changes
         self._room = asyncio.Semaphore(_UNPACKED_AT_ONCE)
+        self._under_way: Counter[DeploymentName] = Counter()
+
+    @contextmanager
+    def admitted(self, name: DeploymentName) -> Iterator[None]:
+        """Hold a place for a push while its archive is read and handled; raise `TooManyRequests` when none is free."""
+        under_way, limit = self._under_way[name], int(limits.PUSHES_AT_ONCE)
+        if under_way >= limit:
+            message = f"{under_way} pushes of {name!r} are under way, the limit PUSHES_AT_ONCE is {limit}: try again"
+            raise TooManyRequests(message)
+        self._under_way[name] += 1
+        try:
+            yield
+        finally:
+            self._under_way[name] -= 1
+            self._under_way += Counter()  # drops the zeros
 
     async def push(self, name: DeploymentName, archive: bytes | bytearray, request_id: RequestId) -> Pushed:
         """Make this archive the active version; raise `BadArchive`, `TooLarge` or `PushRefused` and change nothing."""
-        async with self._room:
-            bundle, sha256 = await asyncio.to_thread(_open, archive)
-            pushed = await self._changes.make(name, lambda: self._deploy(name, bundle, sha256))
+        pushed = await self._changes.make(name, lambda: self._deploy(name, archive))
         verb = "pushed again, unchanged" if pushed.unchanged else "pushed"
-        text = f"version {pushed.version} {verb}: {len(bundle)} files, sha256 {sha256[:12]}"
+        text = f"version {pushed.version} {verb}: sha256 {pushed.sha256[:12]}"
         self._office.logs.write(
             name, LogEntry(at=self._office.clock.now(), level=Level.INFO, text=text, request_id=request_id)
         )
         return pushed
 
-    async def _deploy(self, name: DeploymentName, bundle: dict[str, bytes], sha256: str) -> Pushed:
+    async def _deploy(self, name: DeploymentName, archive: bytes | bytearray) -> Pushed:
+        # Its own turn first, then the room: one deployment's pushes never keep all the room from the others.
+        async with self._room:
+            bundle, sha256 = await asyncio.to_thread(_open, archive)
+            return await self._analyse_and_keep(name, bundle, sha256)
+
+    async def _analyse_and_keep(self, name: DeploymentName, bundle: dict[str, bytes], sha256: str) -> Pushed:
         office = self._office
         declaration = await office.analyse(name, bundle, await office.environment(name))
         look_over(declaration, bundle)
@@ -154,7 +175,8 @@ def _function_objection(function: FunctionDeclaration, earlier: set[str]) -> str
 def _route_objection(route: RouteDeclaration, earlier: set[str]) -> str | None:
     if not (_is_text(route.pattern) and _is_text(route.handler) and route.pattern.startswith("/")):
         return "a declared route has a path or handler that is empty, too long, or has control characters"
-    if route.method not in _METHODS or route.key != f"{route.method} {route.pattern}":
+    star = "*" if route.shape in (Shape.PREFIX, Shape.MOUNT) else ""
+    if route.method not in _METHODS or route.key != f"{route.method} {route.pattern}{star}":
         return "a declared route has a method that does not exist, or a key that is not its method and path"
     if route.key in earlier:
         return f"the route {route.key} is declared twice"

@@ -10,11 +10,13 @@ Rules
 """
 
 import asyncio
+import gc
 import hashlib
 import logging
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -52,6 +54,9 @@ Ready = Callable[[Addresses], Awaitable[None]]
 
 async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     """Run everything until a signal says stop; ``on_ready`` is called once, when requests are answered."""
+    _spare_the_collector()
+    # Threads (logs, commits) hold the interpreter for as long as this when the loop wants it back.
+    sys.setswitchinterval(0.0005)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     with _sockets(settings) as (main, site):
         settings = replace(settings, port=_port(main), site_port=_port(site) if site else settings.site_port)
@@ -67,6 +72,16 @@ async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
                         _Listener(router.door(Listener.SITE, _admits(office), office.version), settings, site)
                     )
                 await _run(listeners, files.end_readers, _addresses(settings), on_ready)
+
+
+def _spare_the_collector() -> None:
+    """Look for cycles seldom, and never among what lives as long as the server.
+
+    Nothing on the path of a request makes cycles; with the usual threshold the search took a sixth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _run(

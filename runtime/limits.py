@@ -71,6 +71,7 @@ COMMIT_ATTEMPTS = Limit(8, "attempts", "of a mutation whose commit meets a confl
 
 # --- Bundles and environment ------------------------------------------------------------------------------------------
 PUSH_BYTES = Limit(32 * MIB, "bytes", "of an archive as it is sent")
+PUSHES_AT_ONCE = Limit(16, "pushes", "of one deployment, sent or waiting for their turn, before 429; each holds its archive")
 ARCHIVE_BYTES = Limit(96 * MIB, "bytes", "that unpacking an archive may produce, ignored files and headers included")
 ARCHIVE_MEMBERS = Limit(16_384, "members", "in one archive: files, directories and what is ignored")
 BUNDLE_BYTES = Limit(32 * MIB, "bytes", "of all files of a bundle, unpacked; what a bomb would exceed")
@@ -93,6 +94,7 @@ CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; 
 LOG_BYTES = Limit(32 * MIB, "bytes", "of one deployment's log on disk; the oldest eighth is dropped for more")
 LOG_BACKLOG = Limit(64 * MIB, "bytes", "of log lines not yet on disk; past it lines are dropped and counted")
 LOG_READ = Limit(10_000, "lines", "of one answer")
+LOG_FOLLOWER_BYTES = Limit(8 * MIB, "bytes", "of lines that wait for one slow reader")
 LOG_FOLLOWER = Limit(4_096, "lines", "that wait for one slow reader; then lines are dropped and counted")
 
 # --- The wall ---------------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ class Keys(Protocol):
 # --- logs -----------------------------------------------------------------------------------------------------------------
 
 
-class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One line of a deployment's log.
 
     ``kind`` ``line`` is something the tenant's code (or the platform on its behalf) said; ``kind`` ``request`` is the

@@ -205,6 +205,6 @@ def _records(text: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _decimal(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 18 or int(text) < 0:
+    if not text.isdigit() or len(text) > 18:
         raise BadArchive("a pax header of the tar archive has a number that cannot be read")
     return int(text)

@@ -12,7 +12,7 @@ Rules
 import functools
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -30,7 +30,8 @@ R = TypeVar("R")
 DEFAULT_URL = "http://127.0.0.1:3210"
 LOCAL = Path(".warren") / "local.json"
 # A push is analysed before it is answered; everything else is quick.
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+PATIENT = httpx.Timeout(None, connect=5.0)
 
 
 class Refused(click.ClickException):
@@ -55,7 +56,7 @@ class Refused(click.ClickException):
         diagnostics = self.problem.get("diagnostics") or []
         screen.diagnostics(diagnostics, self.bundle)
         screen.complain(self.message)
-        if self.problem.get("request_id"):
+        if self.problem.get("status", 0) >= httpx.codes.INTERNAL_SERVER_ERROR:
             screen.complain(f"request id {self.problem['request_id']}", "dim")
 
 
@@ -83,7 +84,11 @@ class Session:
     def __init__(self, target: Target, screen: Screen) -> None:
         self.target = target
         self.screen = screen
-        self._client = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
+        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+
+    def close(self) -> None:
+        """End its connections."""
+        self._client.close()
 
     @property
     def deployment(self) -> str:
@@ -109,11 +114,10 @@ class Session:
     def stream(self, path: str, parameters: dict[str, str]) -> Iterator[Iterator[Any]]:
         """Ask the control plane for lines of JSON that come when they come."""
         headers = {**self._headers(), "accept": "application/x-ndjson"}
-        timeout = httpx.Timeout(_TIMEOUT, read=None)
         with (
             self._reaching(),
             self._client.stream(
-                "GET", self.target.url + path, params=parameters, headers=headers, timeout=timeout
+                "GET", self.target.url + path, params=parameters, headers=headers, timeout=PATIENT
             ) as answer,
         ):
             if not answer.is_success:
@@ -130,7 +134,7 @@ class Session:
             headers["authorization"] = f"Convex {self.target.key}"
         body = {"path": path, "args": args, "format": "json"}
         with self._reaching():
-            answer = self._client.post(base + "/api/function", json=body, headers=headers, timeout=None)
+            answer = self._client.post(base + "/api/function", json=body, headers=headers, timeout=PATIENT)
         found: dict[str, Any] = decoded(answer)
         return found
 
@@ -240,7 +244,7 @@ def connected(function: Callable[Concatenate[Session, P], R]) -> Callable[..., R
         deploy_key = _secret(said.pop("deploy_key"), said.pop("deploy_key_file"))
         admin_key = _secret(said.pop("admin_key"), said.pop("admin_key_file"))
         target = find_target(said.pop("url"), said.pop("deployment"), deploy_key, admin_key)
-        session = Session(target, Screen(json=said.pop("as_json")))
-        return function(session, *args, **said)
+        with closing(Session(target, Screen(json=said.pop("as_json")))) as session:
+            return function(session, *args, **said)
 
     return command

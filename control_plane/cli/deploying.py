@@ -123,4 +123,4 @@ def rollback(session: Session, version: int) -> None:
 def shown_pattern(route: dict[str, Any]) -> str:
     """A route as a person would write it."""
     open_ended = route.get("shape") in ("prefix", "mount")
-    return f"{route['path']}*" if open_ended else str(route["path"])
+    return f"{route['pattern']}*" if open_ended else str(route["pattern"])

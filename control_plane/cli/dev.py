@@ -12,6 +12,7 @@ Rules
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from control_plane.serve import Addresses
 
 Ready = Callable[["Addresses"], Awaitable[None]]
+_log = logging.getLogger("warren.dev")
 _NOT_IN_A_LABEL = re.compile(r"[^a-z0-9]+")
 
 
@@ -72,6 +74,8 @@ def serve(**chosen: str | None) -> None:
         screen = Screen(json=False)
         screen.say(f"Warren answers at {addresses.url}")
         screen.say(f"Deployments: <name>.{settings.site_domain} and <name>.{settings.cloud_domain}", "dim")
+        if settings.admin_key is None:
+            screen.say(f"The admin key was made at the first start: {settings.data / 'admin.key'}", "dim")
 
     _run(_serve(settings, ready))
 
@@ -110,6 +114,9 @@ class _Development:
             await Workbench(bench, self._screen).work()
         except Refused as refusal:
             self._screen.complain(refusal.message)
+        except Exception:
+            # Told now: otherwise it would be told when the server stops, and saves would do nothing until then.
+            _log.exception("what pushes your saves has failed: start `warren dev` again")
 
 
 async def _serve(settings: Settings, ready: Ready) -> None:

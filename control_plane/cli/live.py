@@ -110,7 +110,8 @@ def get_variable(session: Session, name: str) -> None:
     if session.screen.json:
         session.screen.document({"key": name, "value": variables[name]})
     else:
-        click.echo(variables[name])
+        value = variables[name]
+        click.echo(value, nl=not value.endswith("\n"))
 
 
 @env.command("set")

@@ -105,15 +105,10 @@ class Screen:
         self.out.print(head + _indented(entry["text"], 15, _style(entry)) + _request_id(entry))
 
     def request(self, entry: Mapping[str, Any]) -> Text:
-        """The end of one invocation: time, what was asked, status, duration, id."""
-        status = entry.get("status")
-        good = entry.get("level", "info") in ("info", "debug")
-        parts = [Text(moment(entry["at"]), style="dim"), Text(plain(entry["text"]), style="bold")]
-        if status is not None:
-            parts.append(Text(str(status), style="green" if good else "red"))
-        if entry.get("duration") is not None:
-            parts.append(Text(f"{entry['duration']:.1f} ms"))
-        return Text(" ").join(parts) + _request_id(entry)
+        """The end of one invocation: time, what was asked, status and duration, id."""
+        status = entry.get("status") or 200
+        style = "bold red" if status >= 500 else "bold yellow" if status >= 400 else "bold"
+        return Text(moment(entry["at"]), style="dim") + Text(f" {plain(entry['text'])}", style) + _request_id(entry)
 
     def said(self, entry: Mapping[str, Any]) -> Text:
         """What a function printed, to stand under its request."""

@@ -11,7 +11,7 @@ Rules
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,13 @@ import httpx
 from watchfiles import Change, awatch
 
 from control_plane.cli.bundles import fingerprint, is_part, pack, read_bundle
-from control_plane.cli.client import Refused, decoded
+from control_plane.cli.client import PATIENT, Refused, decoded
 from control_plane.cli.screen import Screen
 
 # A save is often several changes of a file within a few milliseconds.
 _SETTLE_MS = 40
 _STEP_MS = 20
+_GLANCE_MS = 300
 _HELD_SECONDS = 1.0
 
 
@@ -53,7 +54,7 @@ class Workbench:
         self._http = httpx.AsyncClient(
             base_url=bench.url,
             headers={"authorization": f"Bearer {bench.admin_key}"},
-            timeout=httpx.Timeout(60.0, read=None),
+            timeout=PATIENT,
         )
 
     async def work(self) -> None:
@@ -105,10 +106,16 @@ class Workbench:
             watch_filter=lambda change, path: _matters(change, Path(path), bundle),
             debounce=_SETTLE_MS,
             step=_STEP_MS,
-            rust_timeout=1_000,
+            rust_timeout=_GLANCE_MS,
+            yield_on_timeout=True,
         )
+        begun = False
         async with aclosing(changes):
-            async for _ in changes:
+            async for changed in changes:
+                if begun and not changed:
+                    continue
+                # The first time something may have been saved between the first push and the beginning of the watch.
+                begun = True
                 try:
                     await self._push()
                 except (OSError, httpx.TransportError) as error:
@@ -128,7 +135,7 @@ class Workbench:
     def _path(self, *parts: str) -> str:
         return "/".join(["/v1/deployments", quote(self._bench.deployment, safe=""), *parts])
 
-    def _welcome(self, routes: list[Mapping[str, Any]]) -> None:
+    def _welcome(self, routes: Sequence[Mapping[str, Any]]) -> None:
         bench, screen = self._bench, self._screen
         screen.say("")
         screen.say(f"  HTTP actions   {bench.site_url}", "bold")
@@ -179,9 +186,9 @@ class Printer:
                         self._screen.log_entry(line)
 
 
-def try_lines(site_url: str, routes: list[Mapping[str, Any]]) -> list[str]:
+def try_lines(site_url: str, routes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Commands that show what this bundle answers; they work as they are printed."""
-    answered = {(route["method"], route["path"]) for route in routes}
+    answered = {(route["method"], route["pattern"]) for route in routes}
     if {("POST", "/postMessage"), ("GET", "/getMessagesByAuthor")} <= answered:
         message = json.dumps({"author": "User 123", "body": "Hello world"})
         return [
@@ -189,7 +196,7 @@ def try_lines(site_url: str, routes: list[Mapping[str, Any]]) -> list[str]:
             f"curl '{site_url}/getMessagesByAuthor?authorNumber=123'",
         ]
     plain_gets = [route for route in routes if route["method"] == "GET" and route["shape"] == "exact"]
-    return [f"curl '{site_url}{route['path']}'" for route in plain_gets[:2]]
+    return [f"curl '{site_url}{route['pattern']}'" for route in plain_gets[:2]]
 
 
 def _matters(change: Change, path: Path, bundle: Path) -> bool:

@@ -29,6 +29,8 @@ router = APIRouter(prefix="/v1/deployments", tags=["deployments"], route_class=J
 _ATTEMPTS = 20  # to find a free random name among 360,000
 _HOST_NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+\Z)[a-z0-9-]{2,63}\Z")
 
+DomainText = Annotated[str, StringConstraints(max_length=255)]
+
 
 class NewDeployment(BaseModel):
     """What a new deployment is called; a name is made up where none is given."""
@@ -71,7 +73,7 @@ class DeploymentChanges(BaseModel):
     model_config = ConfigDict(extra="forbid")
     paused: bool = False
     concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    domains: Annotated[list[Annotated[str, StringConstraints(max_length=255)]], Field(max_length=int(limits.DOMAINS))] = []
+    domains: Annotated[list[DomainText], Field(max_length=int(limits.DOMAINS))] = []
 
 
 @router.post("", status_code=201, dependencies=[AdminOnly], responses=documented(400, 401, 403, 409, 413))

@@ -123,9 +123,9 @@ class FollowAnswer(Response):
             await self._following.aclose()
 
     async def _send(self, send: Send) -> None:
-        await send(_chunk(b"".join(_text(self._earlier, self._events))))
+        await _send_piece(send, b"".join(_text(self._earlier, self._events)))
         async for piece in self._pieces():
-            await send(_chunk(piece))
+            await _send_piece(send, piece)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pieces(self) -> AsyncIterator[bytes]:
@@ -154,8 +154,10 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def _chunk(body: bytes) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": body, "more_body": True}
+async def _send_piece(send: Send, body: bytes) -> None:
+    # A client that takes nothing for so long is gone, even if its connection does not say so.
+    async with asyncio.timeout(limits.BODY_IDLE_TIME / 1000):
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 def _text(entries: Iterable[LogEntry], events: bool) -> Iterable[bytes]:

@@ -42,12 +42,13 @@ class PushAnswer(BaseModel):
     warnings: list[DiagnosticModel]
 
 
-@router.post("", status_code=201, responses=documented(400, 401, 403, 404, 408, 413, 503), openapi_extra=_BODY)
+@router.post("", status_code=201, responses=documented(400, 401, 403, 404, 408, 413, 429, 503), openapi_extra=_BODY)
 async def push(request: Request, deployment: OwnDeployment) -> PushAnswer:
     """Analyse a bundle and make it the active version, or refuse it and change nothing."""
     pushing: Pushing = request.app.state.pushing
-    archive = await read_bounded(request, "PUSH_BYTES", limits.PUSH_BYTES)
-    return _answer(await pushing.push(deployment.name, archive, RequestId(request_id_of(request))))
+    with pushing.admitted(deployment.name):
+        archive = await read_bounded(request, "PUSH_BYTES", limits.PUSH_BYTES)
+        return _answer(await pushing.push(deployment.name, archive, RequestId(request_id_of(request))))
 
 
 def _answer(pushed: Pushed) -> PushAnswer:

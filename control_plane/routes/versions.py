@@ -7,14 +7,16 @@ Rules
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.auth import OwnDeployment, TheChanges, TheOffice
 from control_plane.bodies import JsonRoute
-from control_plane.problems import documented
+from control_plane.problems import documented, request_id_of
 from runtime import limits
-from runtime.names import VersionNumber
+from runtime.names import RequestId, VersionNumber
+from runtime.ports import LogEntry
+from runtime.protocol.messages import Level
 
 router = APIRouter(prefix="/v1/deployments/{name}", tags=["versions"], route_class=JsonRoute)
 
@@ -70,7 +72,9 @@ async def list_versions(office: TheOffice, deployment: OwnDeployment) -> Version
 
 
 @router.post("/rollback", responses=documented(400, 401, 403, 404, 413))
-async def rollback(office: TheOffice, changes: TheChanges, deployment: OwnDeployment, body: Rollback) -> RolledBack:
+async def rollback(
+    request: Request, office: TheOffice, changes: TheChanges, deployment: OwnDeployment, body: Rollback
+) -> RolledBack:
     """Make another version the active one, at once."""
     number = VersionNumber(body.version)
 
@@ -79,4 +83,8 @@ async def rollback(office: TheOffice, changes: TheChanges, deployment: OwnDeploy
         await office.versions.activate(deployment.name, number)
         return now.active if now else None
 
-    return RolledBack(version=number, previous=await changes.make(deployment.name, change))
+    previous = await changes.make(deployment.name, change)
+    text = f"version {number} is active again, before it was {previous}"
+    request_id = RequestId(request_id_of(request))
+    office.logs.write(deployment.name, LogEntry(office.clock.now(), Level.INFO, text, request_id=request_id))
+    return RolledBack(version=number, previous=previous)

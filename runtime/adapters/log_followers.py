@@ -36,6 +36,7 @@ class Follower:
     def __init__(self, query: LogQuery) -> None:
         self._query = query
         self._waiting: deque[LogEntry] = deque()
+        self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._missed = 0
         self._missed_at = 0.0
@@ -52,7 +53,9 @@ class Follower:
             self._news.clear()
             await self._news.wait()
         if self._waiting:
-            return self._waiting.popleft()
+            entry = self._waiting.popleft()
+            self._waiting_bytes -= len(entry.text)
+            return entry
         text = f"{self._missed} lines were left out here: this reader is too slow"
         self._missed = 0
         return LogEntry(at=self._missed_at, level=Level.WARN, text=text)
@@ -63,12 +66,16 @@ class Follower:
             if not matches(entry, self._query):
                 continue
             # Once something was left out, the reader first hears of it; else lines would stand on both sides of a gap.
-            if self._missed or len(self._waiting) >= limits.LOG_FOLLOWER:
+            if self._missed or self._is_full():
                 self._missed += 1
                 self._missed_at = entry.at
             else:
                 self._waiting.append(entry)
+                self._waiting_bytes += len(entry.text)
         self._news.set()
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= limits.LOG_FOLLOWER or self._waiting_bytes >= limits.LOG_FOLLOWER_BYTES
 
     def end(self) -> None:
         """There will be no more."""
@@ -78,6 +85,7 @@ class Follower:
     async def aclose(self) -> None:
         """Stop reading."""
         self._waiting.clear()
+        self._waiting_bytes = 0
         self._missed = 0
         self.end()
 

@@ -27,7 +27,49 @@ from runtime import limits
 KEEP_ALIVE = 75.0  # seconds; longer than proxies keep a connection, so that it is they who close it
 
 
+GRACE = 10  # seconds that open requests have when the server stops
 _LINGER = 5.0  # seconds for a client to read its answer and close
+
+
+class _Cork:
+    """A transport that sends what one turn of the loop writes at once: a head and its body are one kernel call."""
+
+    __slots__ = ("_loop", "_transport", "_unsent")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._unsent: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send it, at the end of this turn at the latest."""
+        if not self._unsent:
+            self._loop.call_soon(self.flush)
+        self._unsent.append(data)
+
+    def flush(self) -> None:
+        """Send it now."""
+        if self._unsent:
+            data = b"".join(self._unsent)
+            self._unsent.clear()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._unsent.clear()
+        self._transport.abort()
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes wait to be sent."""
+        return self._transport.get_write_buffer_size() + sum(map(len, self._unsent))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _Refused(Exception):
@@ -43,6 +85,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client has connected."""
         super().connection_made(transport)
+        self._cork = _Cork(transport, self.loop)
+        self.transport = self._cork  # type: ignore[assignment]  # it is one in all that is used of it
         self._in_head = False
         self._chunk = 0
         self._head_bytes = 0  # of the head now coming, without its first chunk
@@ -118,6 +162,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer has been written; uvicorn's own keep-alive timer is not needed."""
+        self._cork.flush()
         self.server_state.total_requests += 1
         self._last = self.loop.time()
         if self.transport.is_closing():
@@ -257,6 +302,7 @@ def listen(app: Any, *, host: str, port: int, connection: type[Connection] = Con
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
     )
 
 

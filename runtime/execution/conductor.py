@@ -14,6 +14,8 @@ import asyncio
 import random
 from dataclasses import dataclass
 
+import msgspec
+
 from runtime import limits
 from runtime.errors import CommitConflict, IsolateLost
 from runtime.execution.admission import Admission
@@ -41,8 +43,7 @@ _ACTION_TIME = limits.ACTION_TIME / 1000
 _QUERY_TIME = limits.QUERY_TIME / 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True, gc=False):
     """Where the time to the response head went, in milliseconds."""
 
     queue: float

@@ -1,6 +1,7 @@
 """Our side of the wall: processes and pipes.
 
 `zygote`         where isolates come from
+`process`        what the host holds of one: channel, standard error, pidfd
 `isolate`        one process: its channel, its conversations, its end
 `conversations`  one invocation inside an isolate, as the host sees it
 `pool`           which isolate serves which deployment, and for how long

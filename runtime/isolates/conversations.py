@@ -1,7 +1,7 @@
 """What has one invocation said so far, and who waits for it?
 
 The host's half of a conversation: it lets the guest's messages through the `Ledger`, has syscalls served at the `Desk`,
-and keeps results and body pieces until they are asked for. Knows no process and no HTTP; `Say` is its only way out.
+and keeps results and body pieces until they are asked for. Knows no process and no HTTP; `Wire` is its only way out.
 
 Rules
 1. Every message passes the ledger first. A violation is raised to the isolate, which ends with all its conversations.
@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,7 +45,13 @@ from runtime.protocol.values import InvalidValue, decode
 
 log = logging.getLogger("warren.isolates")
 
-Say = Callable[[HostMessage], None]
+
+class Wire(NamedTuple):
+    """The way to one guest: how to say something, and the loop that waits (asking for it costs a kernel call)."""
+
+    say: Callable[[HostMessage], None]
+    loop: asyncio.AbstractEventLoop
+
 
 _NAME = 300
 _MESSAGE = int(limits.LOG_LINE_BYTES)
@@ -60,18 +67,19 @@ class StreamBroken(OurMistake):
 class Conversation:
     """What every conversation has: an id, a ledger, a desk, a deadline, and an end."""
 
-    __slots__ = ("_say", "_tasks", "cid", "deadline", "desk", "ledger", "listened_to", "on_end", "stopped_at")
+    __slots__ = ("_loop", "_say", "_tasks", "cid", "deadline", "desk", "ledger", "listened_to", "on_end", "stopped_at")
 
-    def __init__(self, cid: int, state: State, desk: Desk, say: Say, deadline: float) -> None:
+    def __init__(self, cid: int, wire: Wire, state: State, desk: Desk, deadline: float) -> None:
         self.cid = cid
+        self._say, self._loop = wire
         self.ledger = Ledger(state)
         self.desk = desk
         self.deadline = deadline
         self.stopped_at: float | None = None
         self.listened_to = True
         self.on_end: Callable[[], None] | None = None
-        self._say = say
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Most conversations never need one.
+        self._tasks: set[asyncio.Task[None]] | None = None
 
     def receive(self, message: AboutACall) -> bool:
         """Take one message of the guest; say whether it was the last word."""
@@ -101,7 +109,7 @@ class Conversation:
 
     def ended(self, lost: str | None) -> None:
         """There will be no more messages: after the last word, or because the isolate is ``lost``."""
-        for task in self._tasks:
+        for task in self._tasks or ():
             task.cancel()
         if lost is not None:
             self._lose(IsolateLost(lost))
@@ -118,13 +126,15 @@ class Conversation:
         raise NotImplementedError
 
     def _keep(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        if self._tasks is None:
+            self._tasks = set()
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, question: Syscall) -> None:
         self._say(await self._answer_to(question))
-        self.ledger.answered(question.sid)
+        self.ledger.answered()
 
     async def _answer_to(self, question: Syscall) -> Answer | Refuse:
         try:
@@ -147,9 +157,9 @@ class FunctionConversation(Conversation):
 
     __slots__ = ("outcome",)
 
-    def __init__(self, cid: int, desk: Desk, say: Say, deadline: float) -> None:
-        super().__init__(cid, State.CALLED, desk, say, deadline)
-        self.outcome: asyncio.Future[bytes | Failure] = asyncio.get_running_loop().create_future()
+    def __init__(self, cid: int, wire: Wire, desk: Desk, deadline: float) -> None:
+        super().__init__(cid, wire, State.CALLED, desk, deadline)
+        self.outcome: asyncio.Future[bytes | Failure] = wire.loop.create_future()
 
     def _take(self, message: AboutACall) -> None:
         if self.outcome.done():
@@ -175,9 +185,9 @@ class HttpConversation(Conversation):
 
     __slots__ = ("_broken", "_client", "_piece_came", "_pieces", "_room", "head")
 
-    def __init__(self, cid: int, desk: Desk, say: Say, deadline: float, client: Client) -> None:
-        super().__init__(cid, State.ASKED, desk, say, deadline)
-        self.head: asyncio.Future[Head | Failure] = asyncio.get_running_loop().create_future()
+    def __init__(self, cid: int, wire: Wire, desk: Desk, deadline: float, client: Client) -> None:
+        super().__init__(cid, wire, State.ASKED, desk, deadline)
+        self.head: asyncio.Future[Head | Failure] = wire.loop.create_future()
         self._client = client
         self._pieces: deque[Chunk] = deque()
         self._piece_came: asyncio.Future[None] | None = None
@@ -190,12 +200,17 @@ class HttpConversation(Conversation):
         self._room = asyncio.Event()
         self._keep(self._pump(body, self._room))
 
+    def ended(self, lost: str | None) -> None:
+        """There will be no more messages."""
+        super().ended(lost)
+        self._client.forget()
+
     async def more(self) -> tuple[bytes, bool]:
         """The next piece of the response body, and whether it is the last."""
         while not self._pieces:
             if self._broken is not None:
                 raise self._broken
-            self._piece_came = asyncio.get_running_loop().create_future()
+            self._piece_came = self._loop.create_future()
             await self._piece_came
         chunk = self._pieces.popleft()
         return chunk.data, chunk.last

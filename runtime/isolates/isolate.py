@@ -21,7 +21,7 @@ from msgspec import Raw
 from runtime import limits
 from runtime.errors import IsolateLost, PushRefused
 from runtime.invocation import HttpInvocation, Invocation
-from runtime.isolates.conversations import Conversation, FunctionConversation, HttpConversation
+from runtime.isolates.conversations import Conversation, FunctionConversation, HttpConversation, Wire
 from runtime.isolates.process import IsolateProcess
 from runtime.ports import Desk
 from runtime.protocol.declaration import Declaration, Diagnostic
@@ -29,7 +29,10 @@ from runtime.protocol.framing import ProtocolViolation, frame, splitter_for_host
 from runtime.protocol.messages import (
     CallFunction,
     CallHttp,
+    Chunk,
+    Failed,
     GuestMessage,
+    Head,
     HostMessage,
     Line,
     Load,
@@ -38,12 +41,35 @@ from runtime.protocol.messages import (
     Ping,
     Pong,
     Ready,
+    Returned,
     SetEnvironment,
+    Syscall,
+    Taken,
 )
 
 log = logging.getLogger("warren.isolates")
 
-_MASK = (1 << 53) - 1
+# What is said about one call. Everything else is about the isolate.
+_ABOUT_A_CALL = frozenset({Syscall, Returned, Failed, Head, Chunk, Taken, Line})
+
+
+class _Cids:
+    """Unpredictable conversation ids of 53 bits, drawn from the kernel by the page."""
+
+    def __init__(self) -> None:
+        self._supply: list[int] = []
+
+    def next(self) -> int:
+        if not self._supply:
+            page = os.urandom(8 * 256)
+            self._supply = [int.from_bytes(page[at : at + 8]) >> 11 for at in range(0, len(page), 8)]
+        return self._supply.pop()
+
+
+_cids = _Cids()
+
+# With so few calls under way the guest had better begin at once.
+_FEW = 2
 
 # The one end of an isolate that nobody has to hear about.
 RETIRED = "retired"
@@ -72,19 +98,22 @@ class Isolate(asyncio.Protocol):
         self._own_lines = 0
         self._splitter = splitter_for_host(limits.GUEST_FRAME)
         self._transport: asyncio.Transport | None = None
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._wire = Wire(self._say, self._loop)
+        self._unsent: list[bytes] = []
+        self._ready: asyncio.Future[None] = self._loop.create_future()
         self._loaded: asyncio.Future[Declaration] | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take up the channel and wait until the process has proved that it is locked down."""
-        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self.process.socket)
+        await self._loop.create_unix_connection(lambda: self, sock=self.process.socket)
         await self._ready
 
     async def load(self, load: Load) -> Declaration:
         """Have the bundle imported; raise `PushRefused` with the reasons, or `IsolateLost`."""
-        self._loaded = asyncio.get_running_loop().create_future()
+        self._loaded = self._loop.create_future()
         self._say(load)
         return await self._loaded
 
@@ -127,7 +156,7 @@ class Isolate(asyncio.Protocol):
 
     def call(self, invocation: Invocation, desk: Desk, now: float, deadline: float) -> FunctionConversation:
         """Run a query, mutation or action; ``now`` is its clock in milliseconds, ``deadline`` a monotonic second."""
-        conversation = FunctionConversation(self._new_cid(), desk, self._say, deadline)
+        conversation = FunctionConversation(self._new_cid(), self._wire, desk, deadline)
         self._open(conversation)
         self._say(
             CallFunction(
@@ -146,7 +175,7 @@ class Isolate(asyncio.Protocol):
         self, invocation: HttpInvocation, desk: Desk, deadline: float, on_end: Callable[[], None]
     ) -> HttpConversation:
         """Run an HTTP action; ``on_end`` is called once, when the guest has nothing more to say about it."""
-        conversation = HttpConversation(self._new_cid(), desk, self._say, deadline, invocation.client)
+        conversation = HttpConversation(self._new_cid(), self._wire, desk, deadline, invocation.client)
         conversation.on_end = on_end
         self._open(conversation)
         body = invocation.body
@@ -184,7 +213,7 @@ class Isolate(asyncio.Protocol):
 
     def _new_cid(self) -> int:
         while True:
-            cid = int.from_bytes(os.urandom(7)) & _MASK
+            cid = _cids.next()
             if cid and cid not in self.conversations:
                 return cid
 
@@ -195,8 +224,20 @@ class Isolate(asyncio.Protocol):
         self.calls += 1
 
     def _say(self, message: HostMessage) -> None:
-        if self._transport is not None and self.lost is None:
+        if self._transport is None or self.lost is not None:
+            return
+        if len(self.conversations) <= _FEW and not self._unsent:
             self._transport.write(frame(message))
+            return
+        # Under load a kernel call for each message is a third of the work: what one turn says is sent at its end.
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(frame(message))
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and self.lost is None:
+            self._transport.write(b"".join(unsent))
 
     # --- what the guest says ----------------------------------------------------------------------------------------
 
@@ -225,6 +266,17 @@ class Isolate(asyncio.Protocol):
         self.end("its process ended")
 
     def _receive(self, message: GuestMessage) -> None:
+        if type(message) in _ABOUT_A_CALL and message.cid:  # type: ignore[union-attr]  # they have one
+            conversation = self.conversations.get(message.cid)  # type: ignore[union-attr]
+            if conversation is None:
+                raise ProtocolViolation(f"{type(message).__name__} about a conversation that is not open")
+            if conversation.receive(message):  # type: ignore[arg-type]  # those are exactly what it takes
+                self._close(conversation)
+        else:
+            self._receive_own(message)
+
+    def _receive_own(self, message: GuestMessage) -> None:
+        """Hear what the isolate says of itself."""
         match message:
             case Pong():
                 if not self.ping_pending:
@@ -239,14 +291,10 @@ class Isolate(asyncio.Protocol):
                 self._awaited_load().set_result(message.declaration)
             case LoadRefused():
                 self._awaited_load().set_exception(PushRefused(_bounded(message.diagnostics)))
-            case Line() if message.cid == 0:
+            case Line():
                 self._hear_line(message)
             case _:
-                conversation = self.conversations.get(message.cid)
-                if conversation is None:
-                    raise ProtocolViolation(f"{type(message).__name__} about a conversation that is not open")
-                if conversation.receive(message):
-                    self._close(conversation)
+                raise ProtocolViolation(f"{type(message).__name__} about no conversation")
 
     def _hear_line(self, line: Line) -> None:
         self._own_lines += 1

@@ -5,4 +5,5 @@
 `messages`      every message there is
 `framing`       bytes ↔ messages
 `conversation`  who may say what, and when
+`forking`       what host and zygote say to each other; no part of the wall
 """

@@ -66,9 +66,8 @@ class Ledger:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.syscalls_open: set[int] = set()
+        self.syscalls_open = 0
         self._sids = -1
-        self._syscalls = 0
         self._lines = 0
         self._in_flight = 0
         self._fed = 0
@@ -90,9 +89,9 @@ class Ledger:
             self._admit_taken(message.amount)  # type: ignore[union-attr]
         self.state = following
 
-    def answered(self, sid: int) -> None:
-        """The host has answered this syscall."""
-        self.syscalls_open.discard(sid)
+    def answered(self) -> None:
+        """The host has answered a syscall."""
+        self.syscalls_open -= 1
 
     def credited(self, amount: int) -> None:
         """The host told the guest that the client took so many bytes of the response."""
@@ -120,8 +119,8 @@ class Ledger:
         if sid != self._sids + 1:
             raise ProtocolViolation("syscall out of sequence")
         self._sids = sid
-        self.syscalls_open.add(sid)
-        if len(self.syscalls_open) > limits.SYSCALLS_AT_ONCE:
+        self.syscalls_open += 1
+        if self.syscalls_open > limits.SYSCALLS_AT_ONCE:
             raise ProtocolViolation(f"more than {limits.SYSCALLS_AT_ONCE} syscalls at once")
         if sid >= limits.SYSCALLS_PER_CALL:
             raise ProtocolViolation(f"more than {limits.SYSCALLS_PER_CALL} syscalls in one call")

@@ -46,7 +46,7 @@ class Reason(StrEnum):
     PROTOCOL = "protocol"  # it did something that its kind of function may not do
 
 
-class Frame(msgspec.Struct, frozen=True, array_like=True):
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of a traceback, of the tenant's own code only."""
 
     file: str
@@ -55,7 +55,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
     text: str
 
 
-class Failure(msgspec.Struct, frozen=True, array_like=True):
+class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a function failed: the exception's type and text, the tenant's frames (outermost first), encoded data."""
 
     reason: Reason
@@ -68,7 +68,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 # --- said by the host -------------------------------------------------------------------------------------------------
 
 
-class Load(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Load(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """Import this bundle (path → source). Said once, first. ``manners`` switches the language layer on."""
 
     bundle: dict[str, bytes]
@@ -77,13 +77,13 @@ class Load(msgspec.Struct, frozen=True, array_like=True, tag=1):
     manners: bool
 
 
-class SetEnvironment(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class SetEnvironment(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """The deployment's environment variables, whole, from now on."""
 
     environment: dict[str, str]
 
 
-class CallFunction(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class CallFunction(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """Run a query, mutation or action; ``now`` (ms since 1970) is its clock, ``seed`` (16 bytes) its random."""
 
     cid: int
@@ -95,7 +95,7 @@ class CallFunction(msgspec.Struct, frozen=True, array_like=True, tag=3):
     seed: bytes
 
 
-class CallHttp(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class CallHttp(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     """Run an HTTP action. ``body`` is ``None`` where the method has none; more comes in `Feed` until ``body_last``."""
 
     cid: int
@@ -109,7 +109,7 @@ class CallHttp(msgspec.Struct, frozen=True, array_like=True, tag=4):
     request_id: str
 
 
-class Feed(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class Feed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     """More of a request body."""
 
     cid: int
@@ -117,14 +117,14 @@ class Feed(msgspec.Struct, frozen=True, array_like=True, tag=5):
     last: bool
 
 
-class Credit(msgspec.Struct, frozen=True, array_like=True, tag=6):
+class Credit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """The client took ``amount`` bytes of the response body: the guest may send as many more."""
 
     cid: int
     amount: int
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True, tag=7):
+class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     """The result of a syscall."""
 
     cid: int
@@ -132,7 +132,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag=7):
     value: Raw
 
 
-class Refuse(msgspec.Struct, frozen=True, array_like=True, tag=8):
+class Refuse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
     """A syscall failed: raise ``exception`` (one of `RAISABLE`) with this message where it was asked."""
 
     cid: int
@@ -142,19 +142,19 @@ class Refuse(msgspec.Struct, frozen=True, array_like=True, tag=8):
     data: bytes | None = None
 
 
-class Disconnected(msgspec.Struct, frozen=True, array_like=True, tag=9):
+class Disconnected(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
     """The client of an HTTP action has gone: fire ``request.signal``, stop the response body. The handler goes on."""
 
     cid: int
 
 
-class Stop(msgspec.Struct, frozen=True, array_like=True, tag=10):
+class Stop(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10):
     """The deadline passed: cancel this conversation's work and end it."""
 
     cid: int
 
 
-class Ping(msgspec.Struct, frozen=True, array_like=True, tag=11):
+class Ping(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=11):
     """Say `Pong` with this number at the next turn of the loop."""
 
     number: int
@@ -167,25 +167,25 @@ HostMessage = (
 # --- said by the guest ------------------------------------------------------------------------------------------------
 
 
-class Ready(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """Locked down and proved it. Said once, first. ``layers`` are the names of what holds."""
 
     layers: tuple[str, ...]
 
 
-class Loaded(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class Loaded(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """The bundle is imported. One of the two answers to `Load`."""
 
     declaration: Declaration
 
 
-class LoadRefused(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class LoadRefused(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """The bundle cannot be imported. The other answer to `Load`."""
 
     diagnostics: tuple[Diagnostic, ...]
 
 
-class Syscall(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class Syscall(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     """Please do this for me; ``args`` is an encoded array."""
 
     cid: int
@@ -194,21 +194,21 @@ class Syscall(msgspec.Struct, frozen=True, array_like=True, tag=4):
     args: Raw
 
 
-class Returned(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class Returned(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     """The function's result. A last word."""
 
     cid: int
     value: Raw
 
 
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag=6):
+class Failed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """The function failed, or an HTTP action did, before its head or after. A last word."""
 
     cid: int
     failure: Failure
 
 
-class Head(msgspec.Struct, frozen=True, array_like=True, tag=7):
+class Head(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     """Status and headers of the response, and the beginning of its body; all of it when ``last`` is set."""
 
     cid: int
@@ -218,7 +218,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, tag=7):
     last: bool
 
 
-class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=8):
+class Chunk(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
     """More of the response body. Never more than was credited (the first `BODY_WINDOW` bytes are free)."""
 
     cid: int
@@ -226,14 +226,14 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=8):
     last: bool
 
 
-class Taken(msgspec.Struct, frozen=True, array_like=True, tag=9):
+class Taken(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
     """The tenant read ``amount`` bytes of the request body: the host may feed as many more."""
 
     cid: int
     amount: int
 
 
-class Line(msgspec.Struct, frozen=True, array_like=True, tag=10):
+class Line(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10):
     """A log line of an invocation. ``cid`` 0 is the isolate's own: import time, work that outlived its call."""
 
     cid: int
@@ -241,7 +241,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True, tag=10):
     text: str
 
 
-class Pong(msgspec.Struct, frozen=True, array_like=True, tag=11):
+class Pong(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=11):
     """The answer to `Ping`."""
 
     number: int

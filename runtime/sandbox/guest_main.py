@@ -1,7 +1,7 @@
 """Who answers the host from behind the wall?
 
-The guest's main: it is called by the zygote's child once the lock-down holds, says so, loads one bundle, and then serves
-conversations until the host closes the channel. There is one guest in a process.
+The guest's main: it is called by the zygote's child once the lock-down holds, says so, loads one bundle, and then
+serves conversations until the host closes the channel. There is one guest in a process.
 
 Rules
 1. `prepare` does everything that needs a kernel call which the lock-down takes away. `main` needs none.

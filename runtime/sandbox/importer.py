@@ -21,7 +21,7 @@ import pkgutil
 import sys
 import time
 import zoneinfo
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -78,9 +78,14 @@ def make_builtins(import_: Callable[..., Any]) -> dict[str, Any]:
         name: str,
         globals: Mapping[str, object] | None = None,
         locals: Mapping[str, object] | None = None,
-        fromlist: tuple[str, ...] | None = None,
+        fromlist: Sequence[str] | None = None,
         level: int = 0,
     ) -> Any:
+        if isinstance(fromlist, list):
+            # The interpreter asks, not a statement: C code (`strptime`, `Pattern.sub`) imports by way of the builtins
+            # of the frame that called it. It drops what it is given and takes the real module itself.
+            importlib.import_module(name)
+            return None
         module = import_(name, globals, locals, fromlist, level)
         if isinstance(module, Proxy):
             for wanted in fromlist or ():

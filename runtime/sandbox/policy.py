@@ -104,6 +104,7 @@ ATTRIBUTES: Mapping[str, str] = MappingProxyType(
         "get_coro": "coroutines of tasks are not offered; await the task",
         "get_stack": "frames are not offered; use logging.exception",
         "print_stack": "frames are not offered; use logging.exception",
+        "findCaller": "frames are not offered; use logging.exception",
         "_convert_": "it copies a module's globals; write the members down",
         "_create_": "write the class down, or call Enum('Name', members)",
     }

@@ -28,7 +28,7 @@ import msgspec
 
 from runtime.protocol.forking import Exited, Fork, Forked, Layer, Prepared, Refused, Requirement, ZygoteMessage
 from runtime.sandbox import importer
-from runtime.sandbox.kernel import libc, lockdown, namespaces
+from runtime.sandbox.kernel import libc, lockdown
 from runtime.sandbox.kernel.lockdown import Plan
 from runtime.sandbox.kernel.report import examine
 from runtime.sandbox.kernel.rules import CHANNEL
@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> int:
         socket.send_fds(control, [msgspec.msgpack.encode(Prepared(layers))], ())
         return 1
     guest = _load(chosen.guest)
-    _settle()
+    _settle(plan)
     with suppress(BrokenPipeError, ConnectionResetError):  # the host is gone
         Zygote(control, guest, plan, layers).serve()
     return 0
@@ -165,12 +165,10 @@ def _import_file(path: str) -> ModuleType:
     return module
 
 
-def _settle() -> None:
+def _settle(plan: Plan) -> None:
     """Become what every child should be a copy of: nothing open, one thread, no garbage, nothing left to do once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the host's to handle
-    namespaces.enter()
-    lockdown.give_up_the_bounding_set()
-    lockdown.refuse_new_executable_memory()
+    lockdown.settle(plan)
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

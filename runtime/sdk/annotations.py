@@ -13,7 +13,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.protocol.values import Int64
 from runtime.sdk import validators
@@ -32,7 +32,6 @@ _SIMPLE: dict[Any, Validator] = {
     object: validators.ANY,
     list: validators.Array(validators.ANY),
     dict: validators.Record(validators.STRING, validators.ANY),
-    inspect.Parameter.empty: validators.ANY,
 }
 
 
@@ -47,17 +46,17 @@ class Id(str):
 
 def arguments_of(handler: Callable[..., Any], given: Mapping[str, Validator] | Validator | None) -> Object:
     """Read the validators of a function's arguments: the given ones, or else those its signature means."""
-    parameters = _parameters(handler)
-    rest = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    named = {parameter.name: parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+    signature = _signature(handler)
     if given is not None:
-        return _given(handler, given, set(named), rest)
+        return _given(handler, given, signature)
     hints = _hints(handler)
     fields: dict[str, Validator] = {}
-    for name, parameter in named.items():
-        validator = from_annotation(hints.get(name, parameter.empty), f"parameter {name!r} of {handler.__name__}")
-        fields[name] = validator if parameter.default is parameter.empty else validators.Optional(validator)
-    return Object(fields, validators.ANY if rest else None)
+    for name, optional in signature.named.items():
+        validator = validators.ANY
+        if name in hints:
+            validator = from_annotation(hints[name], f"parameter {name!r} of {handler.__name__}")
+        fields[name] = validators.Optional(validator) if optional else validator
+    return Object(fields, validators.ANY if signature.rest else None)
 
 
 def returns_of(handler: Callable[..., Any]) -> Validator | None:
@@ -68,20 +67,40 @@ def returns_of(handler: Callable[..., Any]) -> Validator | None:
     return from_annotation(hints["return"], f"the result of {handler.__name__}")
 
 
-def _parameters(handler: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = list(inspect.signature(handler).parameters.values())
-    if not parameters or parameters[0].kind not in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    ):
+class _Signature(NamedTuple):
+    """The parameters after ``ctx``: name → whether it has a default, and whether others are accepted."""
+
+    named: dict[str, bool]
+    rest: bool
+
+
+def _signature(handler: Callable[..., Any]) -> _Signature:
+    """Read a signature from the code itself: `inspect.signature` would do, and touches a hundred pages to do it."""
+    function = _innermost(handler)
+    code: types.CodeType = function.__code__
+    if code.co_argcount == 0:
         raise TypeError(f"{handler.__name__} needs ctx as its first parameter")
-    for parameter in parameters[1:]:
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            raise TypeError(f"parameter {parameter.name!r} of {handler.__name__}: arguments are passed by name only")
-    return parameters[1:]
+    if code.co_posonlyargcount > 1 or code.co_flags & inspect.CO_VARARGS:
+        raise TypeError(f"{handler.__name__} has parameters without names: arguments are passed by name only")
+    positional = code.co_varnames[: code.co_argcount]
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    defaults = set(positional[len(positional) - len(function.__defaults__ or ()) :]) | set(
+        function.__kwdefaults__ or ()
+    )
+    named = {name: name in defaults for name in (*positional[1:], *keywords)}
+    return _Signature(named, bool(code.co_flags & inspect.CO_VARKEYWORDS))
 
 
-def _given(handler: Callable[..., Any], given: Any, named: set[str], rest: bool) -> Object:
+def _innermost(handler: Any) -> Any:
+    """The function that a decorator like ``functools.wraps`` has wrapped: its parameters are the ones that are meant."""
+    for _ in range(100):
+        if not hasattr(handler, "__wrapped__"):
+            break
+        handler = handler.__wrapped__
+    return handler
+
+
+def _given(handler: Callable[..., Any], given: Any, signature: _Signature) -> Object:
     if isinstance(given, validators.Anything):
         given = Object({}, validators.ANY)
     elif isinstance(given, Mapping):
@@ -89,22 +108,21 @@ def _given(handler: Callable[..., Any], given: Any, named: set[str], rest: bool)
     if not isinstance(given, Object):
         raise TypeError(f"the args of {handler.__name__} are a dict of validators, v.object(…) or v.any()")
     for name in given.fields:
-        if name not in named and not rest:
+        if name not in signature.named and not signature.rest:
             raise TypeError(f"the args of {handler.__name__} list {name!r}, which is none of its parameters")
     return given
 
 
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
-    annotations = dict(getattr(handler, "__annotations__", {}))
-    names = getattr(handler, "__globals__", {})
-    for name, annotation in annotations.items():
-        if isinstance(annotation, str):
-            try:
-                annotations[name] = eval(annotation, names)
-            except Exception as error:
-                where = "the result" if name == "return" else f"parameter {name!r}"
-                raise TypeError(f"{where} of {handler.__name__}: {annotation!r} cannot be read: {error}") from None
-    return annotations
+    function = _innermost(handler)
+    written: dict[str, Any] = getattr(function, "__annotations__", {})
+    if all(type(annotation) is type or annotation is None for annotation in written.values()):
+        return written
+    try:
+        # Text is read by way of ForwardRef: behind the wall that goes by the rules for code (see sandbox/proxies).
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise TypeError(f"the annotations of {handler.__name__} cannot be read: {error}") from None
 
 
 def from_annotation(annotation: Any, where: str) -> Validator:
@@ -143,8 +161,8 @@ def _generic(annotation: Any, where: str) -> Validator:
     if origin is dict:
         return validators.Record(from_annotation(parts[0], where), from_annotation(parts[1], where))
     raise TypeError(
-        f"{where} is annotated with {_spelt(annotation)}, which is no value type: use str, int, float, bool, bytes, None, "
-        "list[…], dict[str, …], Literal[…], X | Y, Id[…], Int64, Any or a TypedDict"
+        f"{where} is annotated with {_spelt(annotation)}, which is no value type: use str, int, float, bool, bytes, "
+        "None, list[…], dict[str, …], Literal[…], X | Y, Id[…], Int64, Any or a TypedDict"
     )
 
 
@@ -156,7 +174,11 @@ def _typed_dict(annotation: Any, where: str) -> Validator:
     fields: dict[str, Validator] = {}
     for name, hint in hints.items():
         needed = name in annotation.__required_keys__
-        while (origin := typing.get_origin(hint)) is not None and _spelt(origin) in ("Required", "NotRequired", "ReadOnly"):
+        while (origin := typing.get_origin(hint)) is not None and _spelt(origin) in (
+            "Required",
+            "NotRequired",
+            "ReadOnly",
+        ):
             # With annotations as text, the class itself could not see these two.
             needed = {"Required": True, "NotRequired": False}.get(_spelt(origin), needed)
             (hint,) = typing.get_args(hint)
@@ -168,5 +190,3 @@ def _typed_dict(annotation: Any, where: str) -> Validator:
 def _spelt(annotation: Any) -> str:
     name = getattr(annotation, "__name__", None) or getattr(annotation, "_name", None)
     return name if isinstance(name, str) else repr(annotation)[:80]
-
-

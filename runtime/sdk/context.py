@@ -5,7 +5,7 @@ says why and what to use instead. The host enforces the same table; this page is
 """
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from msgspec import Raw
 
@@ -22,8 +22,8 @@ class _Context:
     """What every kind of function has."""
 
     __slots__ = ("_running",)
-    _noun = "function"
-    _advice: Mapping[str, str] = {}
+    _noun: ClassVar = "a function"
+    _advice: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, running: Running) -> None:
         self._running = running
@@ -66,7 +66,7 @@ class QueryCtx(_Context):
 
     __slots__ = ("db",)
     _noun = "a query"
-    _advice = {
+    _advice: ClassVar[Mapping[str, str]] = {
         "run_mutation": "a query only reads; make this function a mutation or an action",
         "run_action": "a query only reads; make this function an action",
     }
@@ -81,7 +81,9 @@ class MutationCtx(_Context):
 
     __slots__ = ("db",)
     _noun = "a mutation"
-    _advice = {"run_action": "a mutation may run more than once; call the action from an action instead"}
+    _advice: ClassVar[Mapping[str, str]] = {
+        "run_action": "a mutation may run more than once; call the action from an action instead"
+    }
 
     def __init__(self, running: Running) -> None:
         self._running = running
@@ -97,7 +99,9 @@ class ActionCtx(_Context):
 
     __slots__ = ()
     _noun = "an action"
-    _advice = {"db": "it runs outside any transaction; call a query or mutation with ctx.run_query or ctx.run_mutation"}
+    _advice: ClassVar[Mapping[str, str]] = {
+        "db": "it runs outside any transaction; call a query or mutation with ctx.run_query or ctx.run_mutation"
+    }
 
     async def run_mutation(self, ref: Any, args: Mapping[str, Any] | None = None, /, **kwargs: Any) -> Any:
         """Call a mutation and return its result once it is durable."""

@@ -166,7 +166,7 @@ class Query:
             batch = min(batch * 2, _BATCH_MAX) if cursor is not None else 0
 
     def __await__(self) -> Any:
-        raise TypeError("a query cannot be awaited itself: add .collect(), .take(n), .first(), .unique() or .count()")
+        raise TypeError("a query is no result yet: add .collect(), .take(n), .first(), .unique() or .count()")
 
     def _begin(self, wanted: int | None) -> tuple[bytes | None, int]:
         if self._used:

@@ -9,7 +9,7 @@ Rules
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, overload
 
 from runtime.protocol import values
 from runtime.protocol.declaration import Kind, Visibility
@@ -41,6 +41,9 @@ class ApplicationError(Exception):
 
 class RegisteredFunction:
     """A function of the bundle that can be called by name."""
+
+    kind: Kind
+    __name__: str
 
     def __init__(
         self,
@@ -91,10 +94,18 @@ class RegisteredFunction:
         return self._returns
 
 
-F = TypeVar("F", bound=Handler)
+class Decorator(Protocol):
+    """``@query``, or ``@query(args={…}, returns=…)``."""
+
+    @overload
+    def __call__(self, handler: Handler, /) -> RegisteredFunction: ...
+    @overload
+    def __call__(
+        self, *, args: Mapping[str, Validator] | Validator | None = None, returns: Validator | None = None
+    ) -> Callable[[Handler], RegisteredFunction]: ...
 
 
-def _decorator(name: str, kind: Kind, visibility: Visibility) -> Callable[..., Any]:
+def _decorator(name: str, kind: Kind, visibility: Visibility) -> Decorator:
     def decorate(
         handler: Handler | None = None,
         *,
@@ -106,7 +117,8 @@ def _decorator(name: str, kind: Kind, visibility: Visibility) -> Callable[..., A
         return RegisteredFunction(handler, kind, visibility, args, returns)
 
     decorate.__name__ = decorate.__qualname__ = name
-    decorate.__doc__ = f"Make this function {'an' if name[0] in 'ai' else 'a'} {name.replace('_', ' ')} of the deployment."
+    article = "an" if name[0] in "ai" else "a"
+    decorate.__doc__ = f"Make this function {article} {name.replace('_', ' ')} of the deployment."
     return decorate
 
 

@@ -20,7 +20,7 @@ class Reference:
 
     def __getattr__(self, part: str) -> "Reference":
         if part.startswith("_"):
-            raise AttributeError(f"{self!r} has no part {part!r}: names that begin with an underscore are not registered")
+            raise AttributeError(f"{self!r} has no {part!r}: names that begin with an underscore are not registered")
         return Reference(self._root, (*self._parts, part))
 
     def __repr__(self) -> str:
@@ -54,5 +54,6 @@ def function_path(ref: Any) -> str:
             raise ValueError("this function has no path: give it a public name at the top level of a module")
         return path
     raise TypeError(
-        f"a function is named by api.module.name, internal.module.name, 'module:name' or itself, not by {type(ref).__name__}"
+        "a function is named by api.module.name, internal.module.name, 'module:name' or itself, "
+        f"not by {type(ref).__name__}"
     )

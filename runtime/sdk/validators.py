@@ -273,8 +273,8 @@ class Union(Validator):
             try:
                 return member.check(value, path)
             except Mismatch as error:
-                # A member that fits but for a field inside tells more than "none of these".
-                if near is None and isinstance(member, Object | Array | Record) and f" {path} must be" not in f" {error}":
+                # A member that fits but for something inside tells more than "none of these".
+                if near is None and not str(error).startswith(f"{path} must be"):
                     near = error
         raise near if near is not None else mismatch(path, value, self.words())
 
@@ -291,6 +291,7 @@ class Optional(Validator):
     """A field that may be missing."""
 
     __slots__ = ("inner",)
+    inner: Validator
     optional = True
 
     def __init__(self, inner: Validator) -> None:

@@ -40,7 +40,10 @@ def encode_document(fields: Document, id: str, creation_time: float) -> bytes:
                 f"underscores, at most {limits.FIELD_NAME_CHARACTERS} characters"
             )
     _check_shape(fields, "document", 1)
-    encoded = values.encode({"_id": id, "_creationTime": creation_time, **fields}, "document")
+    try:
+        encoded = values.encode({"_id": id, "_creationTime": creation_time, **fields}, "document")
+    except values.InvalidValue as invalid:
+        raise SyscallRefused(str(invalid)) from None
     if len(encoded) > limits.DOCUMENT_BYTES:
         raise _too_much("document", len(encoded), "DOCUMENT_BYTES", limits.DOCUMENT_BYTES)
     return encoded

@@ -29,8 +29,7 @@ ACTIONS = frozenset({Kind.ACTION, Kind.HTTP_ACTION})
 EVERYONE = frozenset(Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who stands at the counter. ``transaction`` is set for queries and mutations, and only for them."""
 
     deployment: Deployment

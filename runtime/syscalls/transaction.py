@@ -65,22 +65,31 @@ class Transactions:
     def __init__(self, store: DocumentStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._random = RandomBytes()
+        self.random = RandomBytes()
 
     async def begin(self, name: DeploymentName) -> "Transaction":
         """A transaction that sees everything that anybody was told is committed."""
-        return Transaction(await self._store.snapshot(name), self._clock.now(), self._random)
+        return Transaction(self, name, await self._store.snapshot(name), self._clock.now())
+
+    async def table_name(self, name: DeploymentName, number: int) -> str:
+        """What a table with this number is called, for somebody who is told about it."""
+        snapshot = await self._store.snapshot(name)
+        key = _TABLES_BY_NUMBER + encode_value(number)
+        page = await snapshot.read(KeyRange(key, key + NEXT), Order.ASCENDING, 1, 1)
+        snapshot.release()
+        return str(values.decode(page.entries[0][1])["name"]) if page.entries else "_tables"
 
 
 class Transaction:
     """One transaction. ``now`` is its frozen clock, in milliseconds since 1970."""
 
-    __slots__ = ("_creation_time", "_ended", "_pending", "_random", "_reads", "_snapshot", "now")
+    __slots__ = ("_creation_time", "_ended", "_name", "_origin", "_pending", "_reads", "_snapshot", "now")
 
-    def __init__(self, snapshot: Snapshot, now: float, random: RandomBytes) -> None:
+    def __init__(self, origin: Transactions, name: DeploymentName, snapshot: Snapshot, now: float) -> None:
         self.now = now
+        self._origin = origin
+        self._name = name
         self._snapshot = snapshot
-        self._random = random
         self._reads = Reads()
         self._pending = Pending()
         self._creation_time = 0.0
@@ -99,7 +108,7 @@ class Transaction:
             return
         lost = await self._snapshot.commit(self._reads.ranges, writes)
         if lost is not None:
-            raise CommitConflict(self._table_name(lost))
+            raise CommitConflict(await self._origin.table_name(self._name, table_of(lost.lower)))
 
     def abandon(self) -> None:
         """Write nothing. May be said at any time, and again."""
@@ -198,7 +207,7 @@ class Transaction:
         if number is None:
             number = await self._create_table(table)
         self._require_open()
-        id = make_document_id(number, self._random.next())
+        id = make_document_id(number, self._origin.random.next())
         creation_time = max(self.now, math.nextafter(self._creation_time, math.inf))
         self._add(id, fields, creation_time, ())
         self._creation_time = creation_time
@@ -293,14 +302,10 @@ class Transaction:
         if number - FIRST_TABLE >= limits.TABLES:
             raise SyscallRefused(f"there are {limits.TABLES} tables, limit TABLES is {limits.TABLES}", "LimitExceeded")
         keys = (_TABLES_BY_NAME + encode_value(table), _TABLES_BY_NUMBER + encode_value(number))
-        id = make_document_id(_TABLES, self._random.next())
+        id = make_document_id(_TABLES, self._origin.random.next())
         self._require_open()
         self._add(id, {"name": table, "number": number}, self.now, keys)
         return number
-
-    def _table_name(self, span: KeyRange) -> str:
-        number = table_of(span.lower)
-        return next((name for name, known in self._snapshot.tables.items() if known == number), "_tables")
 
 
 def _require_id(id: str) -> DocumentId:

@@ -86,6 +86,11 @@ class Reply:
 Handler = Callable[[HttpInvocation], Awaitable[Reply | Failed]]
 
 
+async def say(reply: Reply | Failed, invocation: HttpInvocation) -> Reply | Failed:
+    """A handler that always answers this, once its first argument is given."""
+    return reply
+
+
 class Hall:
     """Answers each route as the test says, and remembers what it was asked."""
 
@@ -183,17 +188,17 @@ class Front:
     journal: Journal
     port: int
 
-    async def raw(self, *pieces: bytes | float) -> bytes:
-        """Send bytes as they are (a float waits for so long), and read until the server closes."""
+    async def raw(self, *pieces: bytes | asyncio.Event) -> bytes:
+        """Send bytes as they are (waiting for an event where one stands), and read until the server closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            for piece in pieces:
-                if isinstance(piece, float):
-                    await asyncio.sleep(piece)
-                else:
-                    writer.write(piece)
-                    await writer.drain()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
+                for piece in pieces:
+                    if isinstance(piece, asyncio.Event):
+                        await piece.wait()
+                    else:
+                        writer.write(piece)
+                        await writer.drain()
                 return await reader.read()
         finally:
             writer.close()

@@ -43,6 +43,12 @@ class CountingClock:
         return self.now() / 1000
 
 
+def _opened() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class AtWork:
     """The office, a client of it, and what it did to the house."""
@@ -54,12 +60,14 @@ class AtWork:
     removed: list[DeploymentName] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
     failing: dict[str, str | None] = field(default_factory=dict)
+    may_analyse: asyncio.Event = field(default_factory=_opened)
 
     async def analyse(
         self, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
     ) -> Declaration:
         """What the bundle says that it declares."""
         self.environments.append(environment)
+        await self.may_analyse.wait()
         if "refusal.txt" in bundle:
             raise PushRefused([Diagnostic("http.py", 3, bundle["refusal.txt"].decode())])
         if "accident.txt" in bundle:
@@ -85,7 +93,9 @@ class AtWork:
 @contextlib.asynccontextmanager
 async def office_at_work() -> AsyncIterator[AtWork]:
     """Open the office; the client has the admin key."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # Named as TCP, because asyncio switches Nagle's algorithm off only on sockets that say so.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
         async with httpx.AsyncClient(base_url=address, headers=headers, trust_env=False) as http:

@@ -33,7 +33,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return found
 
 
-# --- who may ------------------------------------------------------------------------------------------------------------
+# --- who may ----------------------------------------------------------------------------------------------------------
 
 OWN = [
     ("GET", ""), ("DELETE", ""), ("POST", "/pushes"), ("GET", "/versions"), ("POST", "/rollback"), ("GET", "/env"),
@@ -50,7 +50,7 @@ async def test_without_a_good_key_every_call_is_refused_alike(office: AtWork, me
     bad = ["", "Bearer", "Bearer wrong", "Bearer mine|wrong", "Bearer none|wrong", "Bearer |", f"Basic {ADMIN_KEY}"]
     for authorization in [*bad, f"Bearer {ADMIN_KEY}x", "Bearer mine|\u00e9\u00e9".encode().decode("latin-1")]:
         for name in ("mine", "none"):
-            headers = {"authorization": authorization.encode("latin-1")}
+            headers = [(b"authorization", authorization.encode("latin-1"))]
             answer = await office.http.request(method, path.replace("mine", name), headers=headers)
             details.add(problem(answer, 401, "Unauthorized")["detail"])
             assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -106,7 +106,7 @@ async def test_keys_have_a_number(office: AtWork) -> None:
     assert found["errors"][0]["limit"] == limits.DEPLOYMENT_KEYS
 
 
-# --- deployments --------------------------------------------------------------------------------------------------------
+# --- deployments ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_deployment_is_made_read_listed_and_deleted(office: AtWork) -> None:
@@ -134,6 +134,12 @@ async def test_a_deployment_is_made_read_listed_and_deleted(office: AtWork) -> N
 async def test_a_deployment_without_a_name_gets_one(office: AtWork, request_body: dict[str, Any]) -> None:
     made = (await office.http.post("/v1/deployments", **request_body)).json()
     assert re.fullmatch(r"[a-z]+-[a-z]+-\d{3}", made["name"])
+
+
+async def test_a_body_is_json_whatever_it_is_called(office: AtWork) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    made = await office.http.post("/v1/deployments", content=b'{"name": "mine"}', headers=headers)
+    assert made.json()["name"] == "mine"
 
 
 async def test_a_taken_name_is_a_conflict_and_a_bad_one_names_its_field(office: AtWork) -> None:
@@ -189,7 +195,7 @@ async def test_a_domain_is_given_to_one_deployment(office: AtWork) -> None:
     assert "mine" not in problem(answer, 409, "Conflict")["detail"]
 
 
-# --- environment --------------------------------------------------------------------------------------------------------
+# --- environment ------------------------------------------------------------------------------------------------------
 
 
 async def test_variables_are_set_listed_and_removed_and_the_directory_forgets(office: AtWork) -> None:
@@ -219,7 +225,8 @@ async def test_a_variable_that_cannot_be_set_is_refused_by_its_name(office: AtWo
 
 
 @pytest.mark.parametrize(
-    "body", ['{"value": "a\\u0000b"}', '{"value": "\\ud800"}', '{"value": 5}', "{}", '{"value": "x", "valeu": "y"}', "[]"]
+    "body",
+    ['{"value": "a\\u0000b"}', '{"value": "\\ud800"}', '{"value": 5}', "{}", '{"value": "x", "valeu": "y"}', "[]"],
 )
 async def test_a_value_that_cannot_be_one_is_refused(office: AtWork, body: str) -> None:
     await office.create("mine")
@@ -258,7 +265,7 @@ async def test_variables_have_a_number(office: AtWork) -> None:
     assert (await office.http.put("/v1/deployments/mine/env/V1", json={"value": "x"})).status_code == 200
 
 
-# --- health, errors, OpenAPI ----------------------------------------------------------------------------------------------
+# --- health, errors, OpenAPI ------------------------------------------------------------------------------------------
 
 
 async def test_health_needs_no_key(office: AtWork) -> None:

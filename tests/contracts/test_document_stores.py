@@ -40,7 +40,11 @@ async def commit(store: DocumentStore, *writes: Write, reads: tuple[KeyRange, ..
 
 
 async def read(
-    store: DocumentStore, span: KeyRange = EVERYTHING, order: Order = Order.ASCENDING, most: int = 100, enough: int = MANY
+    store: DocumentStore,
+    span: KeyRange = EVERYTHING,
+    order: Order = Order.ASCENDING,
+    most: int = 100,
+    enough: int = MANY,
 ) -> Page:
     snapshot = await store.snapshot(NAME)
     try:

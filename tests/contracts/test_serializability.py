@@ -1,8 +1,8 @@
 """Whatever runs at the same time, it is as if it had run one after the other.
 
 Random programs are run step by step in a random interleaving. Then an order is looked for in which they could have run
-one by one, each seeing what it saw, ending with what is there; and nobody who began after another one had been told that
-it is committed may come before it.
+one by one, each seeing what it saw, ending with what is there; and nobody who began after another one had been told
+that it is committed may come before it.
 """
 
 import asyncio
@@ -160,7 +160,7 @@ async def _perform(transaction: Transaction, ids: list[str], verb: str, cell: in
 
 def _explains(order: tuple[Program, ...], before: Rows, after: Rows) -> bool:
     for at, later in enumerate(order):
-        if any(program.told is not None and program.told < earlier.began for earlier in order[:at] for program in [later]):
+        if later.told is not None and any(later.told < earlier.began for earlier in order[:at]):
             return False
     rows = dict(before)
     ids = [id for id, _ in sorted(before.items(), key=lambda row: row[1])]

@@ -56,10 +56,8 @@ def _leaks(thing: Any) -> bool:
 
 
 def _steps(thing: Any) -> Iterator[tuple[str, Any]]:
-    kinds = [thing, *type(thing).__mro__] if isinstance(thing, type) else list(type(thing).__mro__)
-    if isinstance(thing, type):
-        kinds += thing.__mro__
-    names = {name for kind in kinds if isinstance(kind, type) for name in vars(kind)}
+    kinds: list[type] = [*type(thing).__mro__, *(thing.__mro__ if isinstance(thing, type) else ())]
+    names = {name for kind in kinds for name in vars(kind)}
     names |= set(getattr(thing, "__dict__", ()))
     for name in sorted(one for one in names if isinstance(one, str)):
         if refused_attribute(name) is None:

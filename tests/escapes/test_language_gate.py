@@ -140,13 +140,17 @@ def test_the_gate_refuses(source: str) -> None:
 
 
 def test_every_finding_has_its_file_and_line_and_they_come_in_order() -> None:
-    found = gate.check("a/b.py", ast.parse("import os\nx = 1\ny = open('f')\nz = x.__class__\nfrom json import nothing\n"))
+    found = gate.check(
+        "a/b.py", ast.parse("import os\nx = 1\ny = open('f')\nz = x.__class__\nfrom json import nothing\n")
+    )
     assert [(one.file, one.line) for one in found] == [("a/b.py", 1), ("a/b.py", 3), ("a/b.py", 4), ("a/b.py", 5)]
     assert ["os" in found[0].message, "open" in found[1].message, "__class__" in found[2].message] == [True] * 3
     assert "json has no 'nothing' here" in found[3].message
 
 
-@pytest.mark.parametrize("source", ["import os", "import numpy", "open('x')", "x.__globals__", "from json import codecs"])
+@pytest.mark.parametrize(
+    "source", ["import os", "import numpy", "open('x')", "x.__globals__", "from json import codecs"]
+)
 def test_a_refusal_points_to_use_node(source: str) -> None:
     assert '"use node"' in complaints(source)[0]
 
@@ -222,7 +226,9 @@ def test_every_attribute_of_frames_tracebacks_generators_and_code_is_on_the_page
     )
     harmless = {"clear", "close", "send", "throw", "replace", "aclose", "asend", "athrow"}
     names = {name for maker in makers for name in vars(maker) if not name.startswith("__")} - harmless
-    assert names - {name for name in names if gate.refused_name(name)} == {name for name in names if name in {"_co_code_adaptive", "_varname_from_oparg"}}
+    assert names - {name for name in names if gate.refused_name(name)} == {
+        name for name in names if name in {"_co_code_adaptive", "_varname_from_oparg"}
+    }
 
 
 @pytest.mark.parametrize("depth", [100, 5000])

@@ -1,12 +1,12 @@
 """Do the guards hold where the gate cannot look: names made at run time, and helpers of the library that take them?"""
 
 import ast
-import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from runtime.sandbox import importer, policy, proxies
+from runtime.sdk.annotations import arguments_of
 from tests.escapes.tenant_code import complaints, execute, result
 
 UNDER = "D = '_' * 2\n"
@@ -22,7 +22,8 @@ ATTACKS = {
     "setattr": "class A: pass\nsetattr(A, D + 'bases' + D, ())",
     "delattr": "class A: pass\ndelattr(A, D + 'module' + D)",
     "a text that changes its mind": (
-        "class S(str):\n    def __eq__(self, o): return True\n    def __hash__(self): return 1\ngetattr((), S(D + 'class' + D))"
+        "class S(str):\n    def __eq__(self, o): return True\n    def __hash__(self): return 1\n"
+        "getattr((), S(D + 'class' + D))"
     ),
     "a class out of type": "type('A', (), {})",
     "a class out of the type of a class": "type(type(1))('A', (), {})",
@@ -36,12 +37,9 @@ ATTACKS = {
     "any attribute by wraps": "import functools\nfunctools.wraps(print, assigned=(D + 'self' + D,))",
     "an enum with methods of the language": "import enum\nenum.Enum('E', {D + 'reduce_ex' + D: lambda s, p: 0})",
     "an enum with fields for dataclass": "import enum\nenum.Enum('E', [(D + 'annotations' + D, {'x': int})])",
-    "an enum with names that change": (
-        "import enum\nclass S(str): pass\nenum.Enum('E', [(S(D + 'init' + D), 1)])"
-    ),
+    "an enum with names that change": ("import enum\nclass S(str): pass\nenum.Enum('E', [(S(D + 'init' + D), 1)])"),
     "source in a field's name": (
-        "import dataclasses, typing\n"
-        "T = typing.TypedDict('T', {'x=print(1)': int})\ndataclasses.dataclass(T)"
+        "import dataclasses, typing\nT = typing.TypedDict('T', {'x=print(1)': int})\ndataclasses.dataclass(T)"
     ),
     "source in an annotation": "import typing\ntyping.Optional['().' + D + 'class' + D]",
     "source in an annotation of a dictionary": "import typing\ntyping.TypedDict('T', {'a': '[].' + D + 'class' + D})",
@@ -72,7 +70,7 @@ from enum import Enum
 from datetime import datetime
 result = [type(one) is type for one in (int, ABC, Enum, datetime, type)]
 """
-    assert result(source) == [True, True, True, True, False]
+    assert result(source) == [True, True, True, True, True]
 
 
 def test_annotations_give_no_metaclass_either() -> None:
@@ -81,7 +79,9 @@ def test_annotations_give_no_metaclass_either() -> None:
 
 
 def test_a_field_that_was_renamed_reads_no_other_attribute() -> None:
-    source = UNDER + """
+    source = (
+        UNDER
+        + """
 import dataclasses
 mine = dataclasses.field(default=1)
 @dataclasses.dataclass
@@ -94,12 +94,19 @@ class B(A):
     y: int = 2
 result = [dataclasses.asdict(A()), dataclasses.astuple(A()), dataclasses.asdict(B())]
 """
+    )
     assert result(source) == [{"x": 1}, (1,), {"x": 1, "y": 2}]
 
 
 @pytest.mark.parametrize(
     ("module", "member"),
-    [("json", "decoder"), ("asyncio", "base_events"), ("email", "message"), ("urllib", "request"), ("runtime", "sandbox")],
+    [
+        ("json", "decoder"),
+        ("asyncio", "base_events"),
+        ("email", "message"),
+        ("urllib", "request"),
+        ("runtime", "sandbox"),
+    ],
 )
 def test_a_loaded_module_of_the_host_is_not_found_behind_its_package(module: str, member: str) -> None:
     importer.allowed_module(module)
@@ -108,7 +115,9 @@ def test_a_loaded_module_of_the_host_is_not_found_behind_its_package(module: str
         exec(f"from {module} import {member}", {"__builtins__": builtins})
 
 
-@pytest.mark.parametrize("name", ["os", "sys", "builtins", "json.decoder", "runtime.sandbox", "importlib", "", "collections.os"])
+@pytest.mark.parametrize(
+    "name", ["os", "sys", "builtins", "json.decoder", "runtime.sandbox", "importlib", "", "collections.os"]
+)
 def test_a_module_that_is_not_on_the_page_is_refused_by_name(name: str) -> None:
     with pytest.raises(ImportError, match=name or "module ''"):
         importer.allowed_module(name)
@@ -134,14 +143,15 @@ def test_star_import_of_an_allowed_module_gives_the_listed_names_only() -> None:
 
 
 def test_an_annotation_that_is_text_is_read_by_the_same_rules() -> None:
-    assert "__class__" in str(pytest.raises(TypeError, execute, "from typing import List\nList['a.__cla' 'ss__']").value)
+    with pytest.raises(TypeError, match="__class__"):
+        execute("from typing import List\nList['a.__cla' 'ss__']")
     assert complaints("x: 'Later | None' = None") == []
-    assert result("from typing import Optional\nresult = str(Optional['Later'])") == "typing.Optional[ForwardRef('Later')]"
+    assert (
+        result("from typing import Optional\nresult = str(Optional['Later'])") == "typing.Optional[ForwardRef('Later')]"
+    )
 
 
 # --- what can be reached ----------------------------------------------------------------------------------------------
-
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 3000))
 
 
 def test_no_module_frame_code_or_metaclass_is_reachable_by_permitted_names() -> None:
@@ -156,7 +166,16 @@ def test_the_audit_would_see_a_leak() -> None:
     from tests.escapes.reachability import reach
 
     class Leaky:
-        inner: Any = [{"deep": ast}]
+        inner: ClassVar[list[Any]] = [{"deep": ast}]
 
     found, _ = reach({"leaky": Leaky()})
     assert found
+
+
+def test_an_annotation_of_a_function_is_read_by_the_same_rules() -> None:
+    source = "def f(ctx, x: '().__class__'): pass\ndef g(ctx, x: 'int | None') -> 'list[str]': pass"
+    importer.allowed_module("typing")
+    names = execute(source)
+    with pytest.raises(TypeError, match="__class__"):
+        arguments_of(names["f"], None)
+    assert set(arguments_of(names["g"], None).fields) == {"x"}

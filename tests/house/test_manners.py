@@ -28,7 +28,9 @@ MARKS_OF_UNFINISHED_WORK = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\
 
 
 def test_every_file_of_ours_says_what_it_is_for() -> None:
-    silent = [s.path for s in sources() if s.text.strip() and not ast.get_docstring(s.tree)]
+    # A file of tests is named after its room, and each test is a sentence.
+    told = [source for source in sources() if source.text.strip() and "/test_" not in source.path]
+    silent = [source.path for source in told if not ast.get_docstring(source.tree)]
     assert silent == []
 
 

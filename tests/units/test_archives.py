@@ -81,7 +81,10 @@ def test_the_files_come_out_as_they_went_in(pack: Pack) -> None:
     assert unpack(pack(files)) == files
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,2}\.py", fullmatch=True), st.binary(max_size=2_000), min_size=1))
+PATHS = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,2}\.py", fullmatch=True)
+
+
+@given(st.dictionaries(PATHS, st.binary(max_size=2_000), min_size=1))
 @settings(max_examples=60, deadline=None)
 def test_whatever_the_standard_library_packs_is_unpacked(files: dict[str, bytes]) -> None:
     for packed in (

@@ -75,7 +75,7 @@ def test_too_many_syscalls_at_once_are_refused_and_answers_make_room() -> None:
     ledger = Ledger(State.CALLED)
     for sid in range(limits.SYSCALLS_AT_ONCE):
         ledger.admit(Syscall(1, sid, "x", NIL))
-    ledger.answered(3)
+    ledger.answered()
     ledger.admit(Syscall(1, int(limits.SYSCALLS_AT_ONCE), "x", NIL))
     with pytest.raises(ProtocolViolation, match="at once"):
         ledger.admit(Syscall(1, limits.SYSCALLS_AT_ONCE + 1, "x", NIL))

@@ -167,7 +167,7 @@ def test_a_prefix_that_cannot_be_is_refused(prefix: str) -> None:
 def test_a_path_is_a_string_and_a_mount_an_application() -> None:
     for call in (
         lambda: HttpRouter().route(path=5, method="GET", handler=HANDLER),  # type: ignore[arg-type]  # wrong on purpose
-        lambda: HttpRouter().route(path_prefix=b"/a/", method="GET", handler=HANDLER),  # type: ignore[arg-type]
+        lambda: HttpRouter().route(path_prefix=b"/a/", method="GET", handler=HANDLER),  # type: ignore[arg-type]  # same
         lambda: HttpRouter().mount("/a/", "app"),
     ):
         with pytest.raises(TypeError):

@@ -3,7 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import LiveServer, Tenant
+
+from tests.conftest import LiveServer, Tenant
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import socket
 
 import httpx
 import pytest
-from conftest import LiveServer, Tenant
 
 from runtime import limits
+from tests.conftest import LiveServer, Tenant
 
 
 @pytest.fixture(scope="module")

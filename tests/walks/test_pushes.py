@@ -4,7 +4,8 @@ import threading
 
 import httpx
 import pytest
-from conftest import LiveServer, Tenant
+
+from tests.conftest import LiveServer, Tenant
 
 
 def answering(text: str) -> dict[str, str]:

@@ -3,7 +3,8 @@
 import threading
 
 import pytest
-from conftest import LiveServer, Tenant
+
+from tests.conftest import LiveServer, Tenant
 
 
 @pytest.fixture(scope="module")

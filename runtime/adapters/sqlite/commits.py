@@ -14,15 +14,17 @@ Rules
 """
 
 import asyncio
+import random
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Executor
 
 from runtime.adapters.sqlite.file import mistake
 from runtime.adapters.sqlite.readers import Readers
-from runtime.adapters.sqlite.writer import Keys, Writer, keys_of, overlap
-from runtime.errors import NotFound
+from runtime.adapters.sqlite.writer import FileLocked, Keys, Writer, keys_of, overlap
+from runtime.errors import NotFound, Overloaded
 from runtime.ports import KeyRange, Write
 
 _SMALL_DOCUMENTS = 512
@@ -136,10 +138,9 @@ class Commits:
     async def _write(self, batch: _Batch) -> tuple[int, Keys]:
         if batch.is_small():
             try:
-                prepared = self._writer.prepare(batch.attempts, 0)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    raise
+                prepared = self._writer.prepare(batch.attempts)
+            except FileLocked:
+                pass
             else:
                 # It becomes visible before this thread hears of it; who sees it has not lost against it.
                 batch.position = prepared[0]
@@ -148,9 +149,18 @@ class Commits:
         return await self._loop.run_in_executor(self._executor, self._write_patiently, batch)
 
     def _write_patiently(self, batch: _Batch) -> tuple[int, Keys]:
-        prepared = self._writer.prepare(batch.attempts, _PATIENCE)
-        self._writer.finish()
-        return prepared
+        # Not SQLite's own way of waiting: it sleeps longer and longer, and a busy process would starve this one.
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                prepared = self._writer.prepare(batch.attempts)
+            except FileLocked:
+                if time.monotonic() > deadline:
+                    raise Overloaded("documents cannot be written: another process is writing all the time") from None
+                time.sleep(random.uniform(0.0005, 0.003))
+            else:
+                self._writer.finish()
+                return prepared
 
     def _land(self, batch: _Batch, position: int, keys: Keys) -> None:
         oldest = self._readers.oldest

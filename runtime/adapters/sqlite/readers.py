@@ -22,6 +22,8 @@ from runtime.ports import KeyRange, Order, Page, Write
 
 _CONNECTIONS = 32
 _IDLE_CONNECTIONS = 2
+# Seconds for which a snapshot that nobody holds is kept for the next one. It hinders other processes meanwhile.
+_LINGER = 0.25
 
 _ASCENDING = """SELECT e.key, d.content FROM entries e JOIN documents d ON d.number = e.document
     WHERE e.key >= ? AND e.key < ? ORDER BY e.key LIMIT ?"""
@@ -95,6 +97,7 @@ class Readers:
         self._current: SqliteSnapshot | None = None
         self._live: set[SqliteSnapshot] = set()
         self._idle: list[sqlite3.Connection] = []
+        self._lingering: asyncio.TimerHandle | None = None
         self._paused = False
         self._closed = False
         self._changed = asyncio.Event()
@@ -139,6 +142,8 @@ class Readers:
         """Nobody holds this snapshot any more."""
         if snapshot is not self._current:
             self._end(snapshot)
+        elif self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(_LINGER, self._end_lingering)
 
     async def pause(self, patience: float) -> None:
         """Wait until nobody holds a snapshot, and keep it so; those held longer than ``patience`` seconds are taken
@@ -162,12 +167,20 @@ class Readers:
         """Take every snapshot away and close every connection."""
         self._closed = True
         self._current = None
+        if self._lingering is not None:
+            self._lingering.cancel()
         for snapshot in list(self._live):
             self._end(snapshot)
         self._wake()
         for connection in (*self._idle, self._watch):
             connection.close()
         self._idle.clear()
+
+    def _end_lingering(self) -> None:
+        # One timer at a time: who is busy pays for it four times a second, not for every transaction.
+        self._lingering = None
+        if self._current is not None and self._current.users == 0:
+            self.retire()
 
     def _begin(self, version: int) -> SqliteSnapshot:
         connection = self._idle.pop() if self._idle else self._connect()

@@ -61,6 +61,10 @@ def keys_of(writes: Sequence[Write]) -> Iterator[bytes]:
             yield from write.after
 
 
+class FileLocked(Exception):
+    """Another process is writing to the file."""
+
+
 class _Rows(NamedTuple):
     documents: list[tuple[int, bytes]]
     entries: list[tuple[bytes, int]]
@@ -75,17 +79,23 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._known: int = connection.execute(_POSITION).fetchone()[0]
+        # From here on who waits is decided by the queue.
+        connection.execute("PRAGMA busy_timeout=0")
         self._next = self._known
         self._foreign: list[tuple[int, Keys]] = []
         self._complete_since = self._known
 
-    def prepare(self, attempts: Sequence[Attempt], patience: float) -> tuple[int, Keys]:
+    def prepare(self, attempts: Sequence[Attempt]) -> tuple[int, Keys]:
         """Write what has not lost, and say its position and its sorted keys; mark what has lost.
 
-        Raises `sqlite3.OperationalError` when another process holds the file's lock for ``patience`` seconds.
+        Raises `FileLocked` when another process is writing.
         """
-        self._connection.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
-        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise FileLocked(str(error)) from error
+            raise
         try:
             return self._write(attempts)
         except BaseException:
@@ -105,7 +115,7 @@ class Writer:
     def truncate_log(self) -> None:
         """Move everything from the write-ahead log into the file, and begin the log anew, if no reader is in the
         way."""
-        self._connection.execute("PRAGMA busy_timeout=1000")
+        # Never waits for another process's readers: it would hold the file's lock meanwhile.
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """How is one call of a tenant's function carried through, from the host's word to the last word?
 
-A `Conversation` is one invocation seen from inside: it is what the tenant's code finds as `RUNNING`, it asks the host on
-its behalf, keeps its log, and makes sure that exactly one last word is said.
+A `Conversation` is one invocation seen from inside: it is what the tenant's code finds as `RUNNING`, it asks the host
+on its behalf, keeps its log, and makes sure that exactly one last word is said.
 
 Rules
 1. Whatever the tenant's code does, the conversation ends with one last word, and nothing is said in it afterwards.
@@ -308,7 +308,9 @@ class FunctionCall(Conversation):
     def _function(self, path: str, kind: Kind) -> RegisteredFunction:
         function = self.desk.functions.get(path)
         if function is None or function.kind is not kind:
-            text = f"there is no {kind} {path!r}" if function is None else f"{path!r} is a {function.kind}, not a {kind}"
+            text = (
+                f"there is no {kind} {path!r}" if function is None else f"{path!r} is a {function.kind}, not a {kind}"
+            )
             raise CallMistake(Reason.UNKNOWN, "LookupError", text)
         return function
 
@@ -329,8 +331,7 @@ def _result(function: RegisteredFunction, result: Any) -> bytes:
     except Mismatch as error:
         raise CallMistake(Reason.RETURNS, "ReturnsValidationError", f"{function.path}: {error}") from None
     except values.InvalidValue as error:
-        hint = ": add .collect(), .take(n) or .first()" if hasattr(result, "collect") else ""
-        raise CallMistake(Reason.RETURNS, "TypeError", f"{function.path}: {error}{hint}") from None
+        raise CallMistake(Reason.RETURNS, "TypeError", f"{function.path}: {error}") from None
     if len(encoded) > limits.VALUE_BYTES:
         text = f"{function.path}: result of {len(encoded)} bytes, limit {limits.VALUE_BYTES} bytes"
         raise CallMistake(Reason.RETURNS, "LimitExceeded", text)

@@ -1,7 +1,7 @@
 """What do these modules declare?
 
-Looks through the executed modules of a bundle for registered functions and for the router, gives every function its path,
-and makes the declaration that the host routes by.
+Looks through the executed modules of a bundle for registered functions and for the router, gives every function its
+path, and makes the declaration that the host routes by.
 
 Rules
 1. A function belongs to the module that defined it; a name that another module imported does not register it again.
@@ -140,5 +140,3 @@ def _count(found: Collected) -> None:
         if number > limits.DECLARATION_ITEMS:
             text = f"{number} {what} in this bundle, limit {limits.DECLARATION_ITEMS}"
             found.wrong.append(Diagnostic("http.py" if what == "routes" else "", 1, text))
-
-

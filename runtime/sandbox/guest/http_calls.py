@@ -6,7 +6,7 @@ arrive in pieces, bodies that leave in pieces, clients that go away) is here too
 Rules
 1. A response body of at most `BODY_WINDOW` bytes leaves with its head. A larger one, or one that is produced piece by
    piece, leaves in chunks, and never more than the client has taken plus one window.
-2. The tenant's reading is what lets the host send more of a request body: every byte that came in pieces is acknowledged.
+2. The tenant's reading is what lets the host send more of a request body: every piece of it is acknowledged.
 3. When the client is gone the handler goes on; its response body does not.
 """
 
@@ -95,6 +95,9 @@ class HttpCall(Conversation):
         super().__init__(desk, message.cid, Kind.HTTP_ACTION, message.request_id)
         self.random = None
         self.signal = AbortSignal()
+        if not message.body_last:
+            # Now, and not when the task begins: more of the body may come before that.
+            self._feed = FedBody(self, message.body or b"")
 
     async def run(self, message: CallHttp, routes: Mapping[str, Route]) -> None:
         """Make the request, call the handler, send its response."""
@@ -106,7 +109,7 @@ class HttpCall(Conversation):
             response = route.handler(ActionCtx(self), self._request(message))
             if type(response) is CoroutineType:
                 response = await response
-            else:
+            elif type(response) is not Response:
                 response = await settle(response)
             if not isinstance(response, Response):
                 raise _no_response(route, response)
@@ -124,21 +127,20 @@ class HttpCall(Conversation):
             self.end(last_word)
 
     def _request(self, message: CallHttp) -> Request:
-        body: bytes | AsyncIterator[bytes] | None = message.body
-        if not message.body_last:
-            body = self._feed = FedBody(self, message.body or b"")
         return Request.incoming(
             method=message.method,
             url=message.url,
             headers=message.headers,
             path_params=message.parameters,
-            body=body,
+            body=message.body if self._feed is None else self._feed,
             signal=self.signal,
         )
 
     # --- the response in pieces ---------------------------------------------------------------------------------------
 
     async def _stream(self, status: int, headers: HeaderList, body: bytes | AsyncIterator[bytes]) -> bytes:
+        if self.ended:
+            raise asyncio.CancelledError
         self.desk.send(frame(Head(self.cid, status, headers, b"", False)))
         self._streaming = True
         try:
@@ -167,6 +169,8 @@ class HttpCall(Conversation):
                 await close()
 
     async def _send(self, piece: bytes) -> None:
+        if self.ended:  # it was ended although it did not stop; nothing more may be said
+            raise asyncio.CancelledError
         self._sent += len(piece)
         if self._sent > limits.RESPONSE_BODY:
             raise LimitExceeded(f"response body of {self._sent} bytes or more, limit {limits.RESPONSE_BODY} bytes")
@@ -175,6 +179,8 @@ class HttpCall(Conversation):
             while self._room <= 0:
                 self._waiter = self.desk.loop.create_future()
                 await self._waiter
+                if self.ended:
+                    raise asyncio.CancelledError
             part = piece[at : at + min(self._room, limits.BODY_CHUNK)]
             at += len(part)
             self._room -= len(part)

@@ -136,7 +136,9 @@ def _parse_module(path: str, data: bytes, manners: bool, sources: dict[str, list
 
 
 def _node_style(path: str, line: int) -> Diagnostic:
-    return Diagnostic(path, line, 'modules that begin with "use node" are not supported by this version of the server yet')
+    return Diagnostic(
+        path, line, 'modules that begin with "use node" are not supported by this version of the server yet'
+    )
 
 
 def _ambiguous(files: Mapping[str, str]) -> Iterator[Diagnostic]:
@@ -172,6 +174,11 @@ class BundleFinder:
         if name in self._parsed.code:
             return importlib.machinery.ModuleSpec(name, self)  # type: ignore[arg-type]  # duck-typed
         return None
+
+    def forget(self) -> None:
+        """Take the modules back, so that another bundle can be loaded in this process."""
+        for name in (*self._packages, *self._parsed.code):
+            sys.modules.pop(name, None)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         """Let CPython make the module object."""
@@ -209,17 +216,23 @@ def _execute(
         RUNNING.reset(token)
     if wrong:
         raise Refused(list(wrong.values()))
+    for module in modules.values():
+        # It leads to the loader, and the import machinery needs it only while something is still being imported.
+        vars(module).pop("__spec__", None)
     return modules
 
 
 def _install(parsed: _Parsed, manners: bool) -> Callable[[str], ModuleType]:
-    for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
-        del sys.modules[name]
-    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, BundleFinder)]
+    # Not by looking through sys.modules: touching every name there would copy every page it lies on.
+    for earlier in [one for one in sys.meta_path if isinstance(one, BundleFinder)]:
+        earlier.forget()
+        sys.meta_path.remove(earlier)
     names = {name.split(".")[1] for name in parsed.files if "." in name}
     importing = functools.partial(_import, names, importer.import_allowed if manners else None)
-    visible = importer.make_builtins(importing) if manners else {**vars(builtins), "__import__": importing, "print": say}
-    sys.meta_path.append(BundleFinder(parsed, lambda: {"__builtins__": visible}))  # type: ignore[arg-type]  # duck-typed
+    visible = (
+        importer.make_builtins(importing) if manners else {**vars(builtins), "__import__": importing, "print": say}
+    )
+    sys.meta_path.append(BundleFinder(parsed, lambda: {"__builtins__": visible}))
     return importlib.import_module
 
 
@@ -237,7 +250,11 @@ def _import(
         _bind_unfinished(module, fromlist or ())
         return module
     try:
-        return importlib.__import__(name, globals, locals, fromlist or (), 0) if allowed is None else allowed(name, fromlist)
+        return (
+            importlib.__import__(name, globals, locals, fromlist or (), 0)
+            if allowed is None
+            else allowed(name, fromlist)
+        )
     except ImportError as error:
         if name.partition(".")[0] in own:
             raise ImportError(f"{name} is a module of this bundle: write 'from . import {name}'") from error

@@ -36,10 +36,49 @@ Adopt = Callable[["asyncio.Task[Any]", Context | None], None]
 Complain = Callable[[str, BaseException | None], None]
 
 
+def _refuse(what: str) -> NoReturn:
+    raise RuntimeError(f'{what} cannot be used here; a module that begins with "use node" can')
+
+
+def _refusal(what: str) -> Callable[..., NoReturn]:
+    def refused(self: Any, *args: Any, **options: Any) -> NoReturn:
+        _refuse(what)
+
+    return refused
+
+
+_REFUSED = {
+    "sockets": (
+        "sock_", "create_connection", "create_server", "create_datagram", "create_unix", "start_tls", "sendfile",
+        "add_reader", "add_writer", "remove_reader", "remove_writer", "getaddrinfo", "getnameinfo", "connect_accepted",
+    ),
+    "threads": ("call_soon_threadsafe", "run_in_executor", "set_default_executor"),
+    "child processes": ("subprocess_", "connect_read_pipe", "connect_write_pipe"),
+    "signals": ("add_signal_handler", "remove_signal_handler"),
+    "other task factories and exception handlers": ("set_task_factory", "set_exception_handler"),
+}  # fmt: skip
+
+# Every method of a loop that needs more of the kernel than we have, made to say so.
+_Refusing: Any = type(
+    "_Refusing",
+    (asyncio.AbstractEventLoop,),
+    {
+        name: _refusal(what)
+        for what, beginnings in _REFUSED.items()
+        for name in dir(asyncio.AbstractEventLoop)
+        if name.startswith(beginnings)
+    },
+)
+
+
 class _Handle(asyncio.Handle):
     """What `call_soon` returns; the base class's own constructor does more than we need, on the hottest path."""
 
     __slots__ = ()
+    _callback: Any
+    _args: Any
+    _loop: Any
+    _context: Context
 
     def __init__(self, callback: Any, args: Any, loop: "GuestLoop", context: Context) -> None:
         self._callback = callback
@@ -49,11 +88,11 @@ class _Handle(asyncio.Handle):
         self._cancelled = False
 
 
-class GuestLoop(asyncio.AbstractEventLoop):
+class GuestLoop(_Refusing):  # type: ignore[misc]  # its base is made of names, see there
     """The event loop behind the wall.
 
-    ``receive`` is called with every piece of bytes that was read. ``adopt`` is told of every task that tenant code makes.
-    ``complain`` hears of errors that nobody waits for.
+    ``receive`` is called with every piece of bytes that was read. ``adopt`` is told of every task that tenant code
+    makes, ``complain`` hears of errors that nobody waits for.
     """
 
     def __init__(self, channel: int, receive: Callable[[bytes], None], adopt: Adopt, complain: Complain) -> None:
@@ -61,7 +100,7 @@ class GuestLoop(asyncio.AbstractEventLoop):
         self._receive = receive
         self._adopt = adopt
         self._complain = complain
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready: deque[Any] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timers_made = 0
         self._timers_cancelled = 0
@@ -91,9 +130,9 @@ class GuestLoop(asyncio.AbstractEventLoop):
 
     def _turn(self) -> None:
         ready = self._ready
-        if not ready and not self._timers:
-            self._read()
-        elif self._readable.poll(0 if ready else self._until_next_timer()):
+        # With nothing else to wait for, the read does the waiting: one kernel call less.
+        idle = not ready and not self._timers
+        if idle or self._readable.poll(0 if ready else self._until_next_timer()):
             self._read()
         if self._timers:
             self._wake_sleepers()
@@ -235,14 +274,6 @@ class GuestLoop(asyncio.AbstractEventLoop):
         """Report an error that nobody waited for."""
         self.call_exception_handler(context)
 
-    def call_soon_threadsafe(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse: there are no threads."""
-        _refuse("threads")
-
-    def run_in_executor(self, *args: Any, **options: Any) -> NoReturn:
-        """Refuse: there are no threads."""
-        _refuse("threads")
-
     def run_until_complete(self, *args: Any, **options: Any) -> NoReturn:
         """Refuse: the loop is running already."""
         raise RuntimeError("this event loop is already running: write 'await' instead")
@@ -255,32 +286,3 @@ class GuestLoop(asyncio.AbstractEventLoop):
 
     def _close_forgotten(self, generator: Any) -> None:
         self.start(generator.aclose())
-
-
-def _refuse(what: str) -> NoReturn:
-    raise RuntimeError(f"{what} cannot be used here; a module that begins with \"use node\" can")
-
-
-def _refusal(what: str) -> Callable[..., NoReturn]:
-    def refused(self: GuestLoop, *args: Any, **options: Any) -> NoReturn:
-        _refuse(what)
-
-    return refused
-
-
-def _refuse_the_rest() -> None:
-    groups = {
-        "sockets": ("sock_", "create_connection", "create_server", "create_datagram", "create_unix", "start_tls", "sendfile",
-                    "add_reader", "add_writer", "remove_reader", "remove_writer", "getaddrinfo", "getnameinfo",
-                    "connect_accepted_socket"),
-        "child processes": ("subprocess_", "connect_read_pipe", "connect_write_pipe"),
-        "signals": ("add_signal_handler", "remove_signal_handler"),
-        "other executors and task factories": ("set_default_executor", "set_task_factory", "set_exception_handler"),
-    }  # fmt: skip
-    for what, beginnings in groups.items():
-        for name in dir(asyncio.AbstractEventLoop):
-            if name.startswith(beginnings):
-                setattr(GuestLoop, name, _refusal(what))
-
-
-_refuse_the_rest()

@@ -1,10 +1,10 @@
 """How did the tenant's code fail, told so that the host can believe the form and the tenant the content?
 
-Turns an exception into a `Failure`: type, text, and the frames of the bundle's own files with their lines, taken from the
-source that was loaded. Opens no file and formats nothing of the runtime's own frames.
+Turns an exception into a `Failure`: type, text, and the frames of the bundle's own files with their lines, taken from
+the source that was loaded. Opens no file and formats nothing of the runtime's own frames.
 
 Rules
-1. An exception is hostile: its ``str()`` may raise, loop, or return a megabyte. Whatever it does, a `Failure` comes out.
+1. An exception is hostile: its ``str()`` may raise, loop, or return a megabyte. A `Failure` comes out all the same.
 2. Only frames of the bundle are shown, outermost first; of a deep recursion the two ends.
 3. Texts are exact `str`, valid Unicode and bounded: the host refuses a frame that is not.
 """
@@ -73,10 +73,10 @@ def frames_of(error: BaseException, sources: Sources) -> tuple[Frame, ...]:
         if code.co_filename.startswith(MARK):
             found.append((code.co_filename[len(MARK) :], step.tb_lineno or 0, code.co_name))
             if len(found) > 4 * _FRAMES_TAIL:
-                del found[_FRAMES_HEAD : -_FRAMES_TAIL]
+                del found[_FRAMES_HEAD:-_FRAMES_TAIL]
         step = step.tb_next
     if len(found) > _FRAMES_HEAD + _FRAMES_TAIL:
-        del found[_FRAMES_HEAD : -_FRAMES_TAIL]
+        del found[_FRAMES_HEAD:-_FRAMES_TAIL]
     return tuple(
         Frame(clean(file, _LINE), line, clean(name, _NAME), _text(sources, file, line)) for file, line, name in found
     )

@@ -5,7 +5,8 @@ cannot name each other anyway. An extra: the wall stands without them. Knows not
 
 Rules
 1. What the machine refuses is left out and not reported as an error; `enter` says what it got.
-2. A user namespace is taken only where the others are refused without it.
+2. A user namespace is taken only where the others are refused without it, and never together with uids of their own for
+   isolates: a process in it has one uid, and those are worth more.
 3. No pid namespace: host and isolates must mean the same process by the same number.
 """
 
@@ -18,11 +19,16 @@ _KINDS = {"uts": 0x04000000, "net": 0x40000000, "ipc": 0x08000000, "mount": 0x00
 
 
 def enter() -> tuple[str, ...]:
-    """Enter every namespace that the machine gives, and name them."""
-    entered = [kind for kind, flag in _KINDS.items() if _try(flag)]
+    """Enter every namespace that the machine gives to a process as it is, and name them."""
+    return tuple(kind for kind, flag in _KINDS.items() if _try(flag))
+
+
+def enter_as_anybody() -> tuple[str, ...]:
+    """Enter every namespace that the machine gives, if need be from inside a user namespace, and name them."""
+    entered = enter()
     if not entered and _enter_user_namespace():
-        entered = ["user", *(kind for kind, flag in _KINDS.items() if _try(flag))]
-    return tuple(entered)
+        entered = ("user", *enter())
+    return entered
 
 
 def _try(flag: int) -> bool:

@@ -19,7 +19,7 @@ from functools import partial
 
 from runtime.limits import GUEST_MEMORY, MIB
 from runtime.protocol.forking import Layer, Requirement
-from runtime.sandbox.kernel import landlock, libc, lockdown, namespaces, seccomp
+from runtime.sandbox.kernel import landlock, libc, lockdown, seccomp
 from runtime.sandbox.kernel.libc import prctl
 from runtime.sandbox.kernel.lockdown import Plan
 from runtime.sandbox.kernel.numbers import this_processor
@@ -59,14 +59,14 @@ def examine() -> tuple[Plan, tuple[Layer, ...]]:
         _tried("rlimits", Requirement.MANDATORY, _try_limits),
         _tried("closed_descriptors", Requirement.MANDATORY, _try_closed_descriptors),
         _tried("empty_environment", Requirement.MANDATORY, _try_environment),
-        _tried("no_capabilities", Requirement.MANDATORY, lambda: _try_capabilities(plan)),
+        _tried("no_capabilities", Requirement.MANDATORY, partial(_try_capabilities, plan)),
         _tried("parent_death", Requirement.MANDATORY, _try_parent_death),
-        _tried("self_proof", Requirement.MANDATORY, lambda: _try_everything(plan)),
+        _tried("self_proof", Requirement.MANDATORY, partial(_try_everything, plan)),
         landlock_layer,
         _tried("no_executable_memory", Requirement.EXTRA, _try_executable_memory),
         _tried("bounding_set", Requirement.EXTRA, _try_bounding_set),
         uid_layer,
-        _tried("namespaces", Requirement.EXTRA, _try_namespaces),
+        _tried("namespaces", Requirement.EXTRA, partial(_try_namespaces, plan)),
         Layer("cgroup", Requirement.EXTRA, False, "not used; memory is bounded by rlimits, CPU by the host's watchdog"),
     )
 
@@ -198,6 +198,7 @@ def _try_parent_death() -> str:
 
 def _try_everything(plan: Plan) -> str:
     lockdown.keep_only(os.dup(CHANNEL), os.dup(CHANNEL))
+    lockdown.settle(plan)
     lockdown.lock_down(plan, os.getppid())
     lockdown.prove(plan.processor)
     return "after the whole lock-down, open, socket, pipe and fork fail"
@@ -246,8 +247,8 @@ def _try_uid(uids: range) -> str:
     return "one for each isolate" if len(uids) > 1 else "nobody's"
 
 
-def _try_namespaces() -> str:
-    entered = namespaces.enter()
+def _try_namespaces(plan: Plan) -> str:
+    entered = lockdown.settle(plan)
     if not entered:
         raise _Hole("this machine gives none")
     return ", ".join(entered)

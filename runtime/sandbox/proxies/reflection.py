@@ -79,10 +79,10 @@ class Opaque:
         return self
 
     def __or__(self, other: Any) -> Any:
-        return typing.Union[self, other]  # noqa: UP007 (`|` is what is being defined)
+        return typing.Union[self, other]  # noqa: UP007 - `|` is what is being defined here
 
     def __ror__(self, other: Any) -> Any:
-        return typing.Union[other, self]  # noqa: UP007
+        return typing.Union[other, self]  # noqa: UP007 - as above
 
     def __repr__(self) -> str:
         return f"<class '{self.__name__}'>"
@@ -123,7 +123,7 @@ TYPES |= {"LambdaType": TYPES["FunctionType"]}
 
 def shown(kind: type) -> Any:
     """Give the type itself, or what stands in for it."""
-    if issubclass(kind, type):
+    if issubclass(kind, type | Opaque):
         return TYPE
     if issubclass(kind, types.ModuleType):
         return _HIDDEN[types.ModuleType]

@@ -146,7 +146,7 @@ def memory_that_looks_like_a_file(target: Target) -> object:
     return os.memfd_create("x")
 
 
-@attack(End.KILLED)
+@attack(End.KILLED, control=Control.HARMFUL)
 def a_secret_memory_file(target: Target) -> object:
     return call("memfd_secret", 0)
 

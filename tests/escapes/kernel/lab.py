@@ -90,7 +90,10 @@ class Lab:
     def isolate(self) -> IsolateProcess:
         """Fork an isolate and wait until it says that it is locked down."""
         process = self.do(self.zygote.fork())
-        assert self.line(process), process.last_words()
+        if not self.line(process):
+            words = process.last_words()
+            process.close()
+            raise AssertionError(words)
         return process
 
     def line(self, process: IsolateProcess) -> str:

@@ -29,7 +29,7 @@ def clone_a_process(target: Target) -> object:
     return call("clone", signal.SIGCHLD, 0, 0, 0, 0) or os._exit(0)
 
 
-@attack()
+@attack(control=Control.HARMFUL)
 def clone_into_a_user_namespace(target: Target) -> object:
     return call("clone", signal.SIGCHLD | 0x10000000, 0, 0, 0, 0) or os._exit(0)
 
@@ -163,7 +163,7 @@ def become_root(target: Target) -> None:
     os.setuid(0)
 
 
-@attack(End.KILLED)
+@attack(End.KILLED, control=Control.HARMFUL)
 def leave_the_namespaces(target: Target) -> object:
     return call("unshare", 0)
 
@@ -193,7 +193,7 @@ def measure_the_kernel(target: Target) -> object:
     return call("perf_event_open", 0, 0, -1 & 0xFFFFFFFF, -1 & 0xFFFFFFFF, 0)
 
 
-@attack(End.KILLED)
+@attack(End.KILLED, control=Control.HARMFUL)
 def ask_for_a_ring(target: Target) -> object:
     parameters = ctypes.create_string_buffer(120)
     return call("io_uring_setup", 1, ctypes.addressof(parameters))
@@ -204,7 +204,7 @@ def handle_faults_itself(target: Target) -> object:
     return call("userfaultfd", 0)
 
 
-@attack(End.KILLED)
+@attack(End.KILLED, control=Control.HARMFUL)
 def look_into_the_key_ring(target: Target) -> object:
     return call("keyctl", 0, -3 & 0xFFFFFFFFFFFFFFFF, 1)
 

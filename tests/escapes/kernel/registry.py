@@ -37,7 +37,7 @@ class Control(StrEnum):
     """Whether the attack is run without a wall as well, to see it succeed."""
 
     RUN = "run"
-    HARMFUL = "harmful or useless there"
+    HARMFUL = "harmful, useless, or refused by many machines anyway"
 
 
 @dataclass(frozen=True, slots=True)
