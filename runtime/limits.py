@@ -71,7 +71,7 @@ COMMIT_ATTEMPTS = Limit(8, "attempts", "of a mutation whose commit meets a confl
 
 # --- Bundles and environment ------------------------------------------------------------------------------------------
 PUSH_BYTES = Limit(32 * MIB, "bytes", "of an archive as it is sent")
-PUSHES_AT_ONCE = Limit(16, "pushes", "of one deployment, sent or waiting for their turn, before 429; each holds its archive")
+PUSHES_AT_ONCE = Limit(16, "pushes", "of one deployment under way before 429; each holds its archive")
 ARCHIVE_BYTES = Limit(96 * MIB, "bytes", "that unpacking an archive may produce, ignored files and headers included")
 ARCHIVE_MEMBERS = Limit(16_384, "members", "in one archive: files, directories and what is ignored")
 BUNDLE_BYTES = Limit(32 * MIB, "bytes", "of all files of a bundle, unpacked; what a bomb would exceed")

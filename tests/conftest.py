@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,20 +101,22 @@ class LiveServer:
         self.admin_key = secrets.token_urlsafe(24)
         self._command = command or [sys.executable, "-m", "control_plane.cli.main", "serve"]
         self._settings = settings
+        self._output = data / "server.log"
         self.start()
 
     def start(self) -> None:
         """Start the process and wait until it says where it listens."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("WARREN_")}
         environment |= {"WARREN_ADMIN_KEY": self.admin_key, **self._settings}
-        self.output = tempfile.TemporaryFile()  # noqa: SIM115 - read by tests until the server is gone
-        self.process = subprocess.Popen(
-            [*self._command, "--data", str(self.data), "--port", "0"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=self.output,
-            text=True,
-        )
+        self.data.mkdir(parents=True, exist_ok=True)
+        with self._output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*self._command, "--data", str(self.data), "--port", "0"],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+            )
         self.port = self._announced_port()
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
 
@@ -128,8 +129,7 @@ class LiveServer:
 
     def words(self) -> str:
         """What it wrote to its standard error."""
-        self.output.seek(0)
-        return self.output.read().decode()
+        return self._output.read_text()
 
     def tenant(self, files: str | Mapping[str, str | bytes] | None = None) -> Tenant:
         """A new deployment, with a bundle if one is named; the push must be accepted."""
@@ -171,7 +171,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     live = LiveServer(tmp_path_factory.mktemp("data"))
     yield live
     live.stop()
-    live.output.close()
 
 
 @pytest.fixture
@@ -181,4 +180,3 @@ def own_server(tmp_path: Path) -> Iterator[LiveServer]:
     yield live
     if live.process.poll() is None:
         live.kill()
-    live.output.close()

@@ -59,6 +59,11 @@ class _Cork:
         self.flush()
         self._transport.close()
 
+    def write_eof(self) -> None:
+        """Say that nothing follows."""
+        self.flush()
+        self._transport.write_eof()
+
     def abort(self) -> None:
         """Close now."""
         self._unsent.clear()

@@ -11,7 +11,6 @@ Rules
 """
 
 import asyncio
-import random
 from dataclasses import dataclass
 
 import msgspec
@@ -19,6 +18,7 @@ import msgspec
 from runtime import limits
 from runtime.errors import CommitConflict, IsolateLost
 from runtime.execution.admission import Admission
+from runtime.execution.turns import Turns
 from runtime.execution.window import Window
 from runtime.invocation import (
     Deployment,
@@ -97,6 +97,7 @@ class Conductor:
         self._pool = rooms.pool
         self._admission = rooms.admission
         self._clock = rooms.clock
+        self._turns = Turns()
 
     # --- HTTP actions -----------------------------------------------------------------------------------------------
 
@@ -161,25 +162,32 @@ class Conductor:
 
     async def _run_transaction(self, invocation: Invocation) -> Outcome:
         alone = False
-        for attempt in range(limits.COMMIT_ATTEMPTS):
-            transaction = await self._rooms.transactions.begin(invocation.deployment.name)
-            try:
-                isolate = await (self._isolate(invocation) if not alone else self._alone(invocation))
-                outcome = await self._converse(invocation, isolate, transaction, alone)
-                if isinstance(outcome, Succeeded) and invocation.kind is Kind.MUTATION:
-                    await transaction.commit()
-                return outcome
-            except CommitConflict:
-                if attempt + 1 == limits.COMMIT_ATTEMPTS:
-                    raise
-                await asyncio.sleep(random.uniform(0, 0.001 * 2**attempt))
-            except IsolateLost:
-                if alone or attempt + 1 == limits.COMMIT_ATTEMPTS:
-                    raise
-                alone = True
-            finally:
-                transaction.abandon()
+        with self._turns.of(invocation.deployment.name) as turn:
+            for attempt in range(limits.COMMIT_ATTEMPTS):
+                if invocation.kind is Kind.MUTATION:
+                    await turn.before(attempt)
+                try:
+                    return await self._attempt(invocation, alone)
+                except CommitConflict:
+                    if attempt + 1 == limits.COMMIT_ATTEMPTS:
+                        raise
+                except IsolateLost:
+                    if alone or attempt + 1 == limits.COMMIT_ATTEMPTS:
+                        raise
+                    alone = True
         raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, invocation: Invocation, alone: bool) -> Outcome:
+        """Run a query or mutation once, from its snapshot to its commit."""
+        transaction = await self._rooms.transactions.begin(invocation.deployment.name)
+        try:
+            isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
+            outcome = await self._converse(invocation, isolate, transaction, alone)
+            if isinstance(outcome, Succeeded) and invocation.kind is Kind.MUTATION:
+                await transaction.commit()
+            return outcome
+        finally:
+            transaction.abandon()
 
     async def _converse(
         self, invocation: Invocation, isolate: Isolate, transaction: Transaction | None, alone: bool = False

@@ -52,7 +52,7 @@ def arguments_of(handler: Callable[..., Any], given: Mapping[str, Validator] | V
     hints = _hints(handler)
     fields: dict[str, Validator] = {}
     for name, optional in signature.named.items():
-        validator = validators.ANY
+        validator: Validator = validators.ANY
         if name in hints:
             validator = from_annotation(hints[name], f"parameter {name!r} of {handler.__name__}")
         fields[name] = validators.Optional(validator) if optional else validator
@@ -92,7 +92,7 @@ def _signature(handler: Callable[..., Any]) -> _Signature:
 
 
 def _innermost(handler: Any) -> Any:
-    """The function that a decorator like ``functools.wraps`` has wrapped: its parameters are the ones that are meant."""
+    """The function that ``functools.wraps`` has wrapped: its parameters are the ones that are meant."""
     for _ in range(100):
         if not hasattr(handler, "__wrapped__"):
             break

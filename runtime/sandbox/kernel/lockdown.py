@@ -34,8 +34,8 @@ from runtime.sandbox.kernel.seccomp import Filter
 LOCKDOWN_FAILED = 97
 _FIRST_FREE = CHANNEL + 1
 
-# Nice 5 and not SCHED_BATCH: the router (nice 0) gets three times the share of an isolate that burns CPU, and an isolate
-# that wakes up for a request still pre-empts another tenant's that burns. Tried, one processor, a burner beside a
+# Nice 5 and not SCHED_BATCH: the router (nice 0) gets three times the share of an isolate that burns CPU, and one that
+# wakes up for a request still pre-empts another tenant's that burns. Tried, one processor, a burner beside a
 # ping-pong: nice 5 answers in 0.02 ms (p99 0.08), batch in 1.9 ms (p99 5.3), neither in 0.02 ms (p99 3.4).
 _NICENESS = 5
 
@@ -69,7 +69,7 @@ class Plan:
 
 
 def settle(plan: Plan) -> tuple[str, ...]:
-    """Do once, in the zygote, what its isolates inherit and need not do again; name the namespaces that were entered."""
+    """Do once, in the zygote, what its isolates inherit and need not do again; name the namespaces it entered."""
     entered = namespaces.enter_as_anybody() if plan.uids is None else namespaces.enter()
     give_up_the_bounding_set()
     refuse_new_executable_memory()
