@@ -1,12 +1,12 @@
 """What is a whole server made of?
 
-The composition root of ``warren serve`` and ``warren dev``: a router and the control plane in one process, on one or two
-ports. Raises `SandboxUnavailable` instead of serving without a wall.
+The composition root of ``warren serve`` and ``warren dev``: a router and the control plane in one process, on one or
+two ports. Raises `SandboxUnavailable` instead of serving without a wall.
 
 Rules
 1. Nothing is announced before it answers.
-2. SIGTERM and SIGINT end it in order: no new connections, calls under way finish (for `DRAIN` seconds at most), then the
-   isolates, then the files.
+2. SIGTERM and SIGINT end it in order: no new connections, calls under way finish (for `DRAIN` seconds at most), then
+   the isolates, then the files.
 """
 
 import asyncio

@@ -2,10 +2,16 @@
 
 from runtime.protocol.values import Int64
 from runtime.sdk.annotations import Id
-from runtime.sdk.blob import Blob, File
 from runtime.sdk.cors import Cors
 from runtime.sdk.database import UNSET
 from runtime.sdk.env import env
+from runtime.sdk.fetch.blob import Blob, File
+from runtime.sdk.fetch.headers import Headers
+from runtime.sdk.fetch.multipart_form import FormData
+from runtime.sdk.fetch.request import Request
+from runtime.sdk.fetch.response import Response
+from runtime.sdk.fetch.signals import AbortSignal
+from runtime.sdk.fetch.url import URL, URLSearchParams
 from runtime.sdk.functions import (
     ApplicationError,
     FunctionError,
@@ -18,14 +24,8 @@ from runtime.sdk.functions import (
     mutation,
     query,
 )
-from runtime.sdk.headers import Headers
-from runtime.sdk.multipart_form import FormData
 from runtime.sdk.references import api, internal
-from runtime.sdk.request import Request
-from runtime.sdk.response import Response
 from runtime.sdk.router import HttpRouter
-from runtime.sdk.signals import AbortSignal
-from runtime.sdk.url import URL, URLSearchParams
 from runtime.sdk.validators import v
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What is a router process made of?
 
-The composition root of the house: settings in, a `Router` out, with every adapter chosen and the one knot tied (a function
-calls a function). Knows no control plane; whoever runs one gets the ports it needs from here.
+The composition root of the house: settings in, a `Router` out, with every adapter chosen and the one knot tied (a
+function calls a function). Knows no control plane; whoever runs one gets the ports it needs from here.
 
 Rules
 1. Adapters are named here and nowhere else in the house.

@@ -107,7 +107,7 @@ def parse_function_path(text: str) -> FunctionPath:
 
 
 def parse_variable_name(text: str) -> str:
-    """Read the name of an environment variable: a letter or underscore, then letters, digits, underscores; 64 in all."""
+    """Read the name of an environment variable: a letter or underscore, then those and digits, 64 in all."""
     if not _VARIABLE.match(text):
         raise InvalidName(f"{text[:80]!r} is not a variable name: use letters, digits and underscores, at most 64")
     return text

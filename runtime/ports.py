@@ -34,7 +34,7 @@ class Clock(Protocol):
         ...
 
 
-# --- the counter as a conversation sees it ------------------------------------------------------------------------------
+# --- the counter as a conversation sees it ----------------------------------------------------------------------------
 
 
 class Desk(Protocol):
@@ -49,7 +49,7 @@ class Desk(Protocol):
         ...
 
 
-# --- deployments ----------------------------------------------------------------------------------------------------------
+# --- deployments ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,14 @@ class Versions(Protocol):
     """The pushed bundles of every deployment."""
 
     async def add(
-        self, name: DeploymentName, sha256: str, bundle: Mapping[str, bytes], declaration: Declaration, created_at: float
+        self,
+        name: DeploymentName,
+        sha256: str,
+        bundle: Mapping[str, bytes],
+        declaration: Declaration,
+        created_at: float,
     ) -> VersionNumber:
-        """Keep a bundle, number it, make it the active version: all of it or nothing. Drops the oldest past the limit."""
+        """Keep a bundle, number it, make it active: all of it or nothing. Drops the oldest past the limit."""
         ...
 
     async def activate(self, name: DeploymentName, number: VersionNumber) -> None:
@@ -168,14 +173,14 @@ class Keys(Protocol):
         ...
 
 
-# --- logs -----------------------------------------------------------------------------------------------------------------
+# --- logs -------------------------------------------------------------------------------------------------------------
 
 
 class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One line of a deployment's log.
 
     ``kind`` ``line`` is something the tenant's code (or the platform on its behalf) said; ``kind`` ``request`` is the
-    end of one invocation that a client or an operator began. ``at`` is milliseconds since 1970, ``duration`` milliseconds.
+    end of one invocation that a client or an operator began. ``at`` is milliseconds since 1970, ``duration`` too.
     """
 
     at: float

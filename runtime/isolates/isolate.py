@@ -50,7 +50,7 @@ from runtime.protocol.messages import (
 log = logging.getLogger("warren.isolates")
 
 # What is said about one call. Everything else is about the isolate.
-_ABOUT_A_CALL = frozenset({Syscall, Returned, Failed, Head, Chunk, Taken, Line})
+_ABOUT_A_CALL = (Head, Returned, Syscall, Chunk, Line, Failed, Taken)
 
 
 class _Cids:
@@ -266,11 +266,11 @@ class Isolate(asyncio.Protocol):
         self.end("its process ended")
 
     def _receive(self, message: GuestMessage) -> None:
-        if type(message) in _ABOUT_A_CALL and message.cid:  # type: ignore[union-attr]  # they have one
-            conversation = self.conversations.get(message.cid)  # type: ignore[union-attr]
+        if isinstance(message, _ABOUT_A_CALL) and message.cid:
+            conversation = self.conversations.get(message.cid)
             if conversation is None:
                 raise ProtocolViolation(f"{type(message).__name__} about a conversation that is not open")
-            if conversation.receive(message):  # type: ignore[arg-type]  # those are exactly what it takes
+            if conversation.receive(message):
                 self._close(conversation)
         else:
             self._receive_own(message)

@@ -79,14 +79,16 @@ class Ledger:
         following = TABLE[self.state].get(kind)
         if following is None:
             raise ProtocolViolation(f"{kind.__name__} while {self.state.name.lower()}")
-        if kind is Head or kind is Chunk:
-            following = self._admit_body(message, following)  # type: ignore[arg-type]
-        elif kind is Syscall:
-            self._admit_syscall(message.sid)  # type: ignore[union-attr]
-        elif kind is Line:
-            self._admit_line(message.text)  # type: ignore[union-attr]
-        elif kind is Taken:
-            self._admit_taken(message.amount)  # type: ignore[union-attr]
+        if isinstance(message, Head):
+            following = self._admit_body(len(message.body), message.last, whole=message.last, following=following)
+        elif isinstance(message, Chunk):
+            following = self._admit_body(len(message.data), message.last, whole=False, following=following)
+        elif isinstance(message, Syscall):
+            self._admit_syscall(message.sid)
+        elif isinstance(message, Line):
+            self._admit_line(message.text)
+        elif isinstance(message, Taken):
+            self._admit_taken(message.amount)
         self.state = following
 
     def answered(self) -> None:
@@ -106,14 +108,13 @@ class Ledger:
         """How many bytes of the request body are under way and not yet taken."""
         return self._fed
 
-    def _admit_body(self, message: Head | Chunk, following: State) -> State:
-        size = len(message.body) if type(message) is Head else len(message.data)  # type: ignore[union-attr]
+    def _admit_body(self, size: int, last: bool, *, whole: bool, following: State) -> State:
         self.body_bytes += size
         self._in_flight += size
         # A whole body in the head is the common case and needs no credit: it is bounded by the frame.
-        if self._in_flight > limits.BODY_WINDOW and not (type(message) is Head and message.last):
+        if self._in_flight > limits.BODY_WINDOW and not whole:
             raise ProtocolViolation(f"{self._in_flight} bytes of a body under way, limit {limits.BODY_WINDOW}")
-        return State.ENDED if message.last else following
+        return State.ENDED if last else following
 
     def _admit_syscall(self, sid: int) -> None:
         if sid != self._sids + 1:

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable
 
 from runtime.protocol import declaration
-from runtime.sdk.headers import header_name
-from runtime.sdk.url import URL
+from runtime.sdk.fetch.headers import header_name
+from runtime.sdk.fetch.url import URL
 
 _OTHER_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s\\]+\Z")
 _METHOD = re.compile(r"[A-Z]+\Z")

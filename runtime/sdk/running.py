@@ -18,8 +18,8 @@ class Running:
     """One invocation, seen from inside.
 
     ``kind`` is ``None`` at import time. ``now`` is the frozen clock in milliseconds since 1970 (``None``: the real
-    one), ``random`` the seeded generator (``None``: the kernel's). ``syscall(name, *args)`` asks the host and returns the
-    decoded answer; ``log`` keeps a line.
+    one), ``random`` the seeded generator (``None``: the kernel's). ``syscall(name, *args)`` asks the host and returns
+    the decoded answer; ``log`` keeps a line.
     """
 
     __slots__ = ("deployment", "kind", "log", "now", "random", "request_id", "syscall")

@@ -5,6 +5,8 @@ interpreter. The lies that begin with ``call-`` are told when a function is call
 """
 
 import os
+from collections.abc import Callable
+from typing import NoReturn
 
 from msgspec import Raw
 
@@ -17,7 +19,9 @@ from runtime.protocol.messages import (
     Credit,
     Failed,
     Failure,
+    GuestMessage,
     Head,
+    HostMessage,
     Level,
     Line,
     Load,
@@ -35,28 +39,28 @@ CHANNEL = 3
 NIL = Raw(b"\xc0")
 
 
-def prepare():
+def prepare() -> None:
     """Nothing to prepare."""
 
 
-def say(*messages):
+def say(*messages: GuestMessage | HostMessage) -> None:
     """Send messages."""
     send(b"".join(frame(message) for message in messages))
 
 
-def send(data):
+def send(data: bytes) -> None:
     """Send bytes, all of them."""
     while data:
         data = data[os.write(CHANNEL, data) :]
 
 
-def forever(data):
+def forever(data: bytes) -> NoReturn:
     """Send the same bytes until nobody listens."""
     while True:
         send(data)
 
 
-AT_ONCE = {
+AT_ONCE: dict[str, Callable[[], object]] = {
     "garbage": lambda: send(os.getrandom(5000)),
     "empty-frame": lambda: send(b"\0\0\0\0"),
     "endless-frame": lambda: send(b"\xff\xff\xff\xff" + b"x" * 100_000),
@@ -75,12 +79,12 @@ AT_ONCE = {
 }
 
 
-def deep():
+def deep() -> bytes:
     """A message nested a million levels."""
     return b"\x94\x05\x01" + b"\x91" * 1_000_000 + b"\xc0"
 
 
-ON_CALL = {
+ON_CALL: dict[str, Callable[[int], object]] = {
     "call-answers-twice": lambda cid: say(Returned(cid, NIL), Returned(cid, NIL)),
     "call-with-a-head": lambda cid: say(Head(cid, 200, [], b"", True)),
     "call-with-a-chunk": lambda cid: say(Chunk(cid, b"x", True)),
@@ -98,7 +102,7 @@ ON_CALL = {
 }
 
 
-def forever_syscalls(cid):
+def forever_syscalls(cid: int) -> NoReturn:
     """Ask and ask, without waiting for an answer."""
     sid = 0
     while True:
@@ -106,7 +110,7 @@ def forever_syscalls(cid):
         sid += 1
 
 
-def main(layers):
+def main(layers: tuple[str, ...]) -> NoReturn:
     """Say Ready, wait for Load, lie."""
     say(Ready(layers))
     splitter = splitter_for_guest(limits.HOST_FRAME)

@@ -20,7 +20,6 @@ LONG_FUNCTIONS: dict[str, str] = {}
 WIDE_SIGNATURES: dict[str, str] = {}
 # folder: why it may hold more
 FULL_FOLDERS: dict[str, str] = {
-    "runtime/sdk": "one file per class of the standards whose names tenants import",
     "tests/contracts": "one suite per port and per face that clients see",
     "tests/units": "one file per room of the house, named after it",
 }

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from runtime import limits
 from runtime.protocol.declaration import Kind
-from runtime.sdk.blob import Blob, File
-from runtime.sdk.multipart_form import FormData, new_boundary, read_multipart, write_multipart
+from runtime.sdk.fetch.blob import Blob, File
+from runtime.sdk.fetch.multipart_form import FormData, new_boundary, read_multipart, write_multipart
 from runtime.sdk.running import RUNNING, Running
 
 FORM = (

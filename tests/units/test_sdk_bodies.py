@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from runtime.sdk.blob import Blob, File
-from runtime.sdk.bodies import BodyStream
-from runtime.sdk.multipart_form import FormData
-from runtime.sdk.request import Request
-from runtime.sdk.response import Response
-from runtime.sdk.signals import AbortSignal
-from runtime.sdk.url import URLSearchParams
+from runtime.sdk.fetch.blob import Blob, File
+from runtime.sdk.fetch.bodies import BodyStream
+from runtime.sdk.fetch.multipart_form import FormData
+from runtime.sdk.fetch.request import Request
+from runtime.sdk.fetch.response import Response
+from runtime.sdk.fetch.signals import AbortSignal
+from runtime.sdk.fetch.url import URLSearchParams
 
 
 async def spoken(*chunks: Any) -> AsyncIterator[Any]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.sdk.headers import Headers
+from runtime.sdk.fetch.headers import Headers
 
 TOKEN = st.text(alphabet="abcXYZ019!#$%&'*+-.^_`|~", min_size=1, max_size=8)
 VALUE = st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\0\r\n"), max_size=12)

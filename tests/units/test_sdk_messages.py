@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from runtime import limits
-from runtime.sdk.bodies import BodyStream
-from runtime.sdk.request import Request
-from runtime.sdk.response import Response
-from runtime.sdk.signals import AbortSignal
-from runtime.sdk.url import URL
+from runtime.sdk.fetch.bodies import BodyStream
+from runtime.sdk.fetch.request import Request
+from runtime.sdk.fetch.response import Response
+from runtime.sdk.fetch.signals import AbortSignal
+from runtime.sdk.fetch.url import URL
 
 
 async def spoken(*chunks: Any) -> AsyncIterator[Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runtime.protocol.messages import Level
+from runtime.sdk.fetch.signals import AbortError, AbortEvent, AbortSignal
 from runtime.sdk.running import RUNNING, Running
-from runtime.sdk.signals import AbortError, AbortEvent, AbortSignal
 
 
 def test_a_signal_fires_once_and_keeps_its_first_reason() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.sdk.url import URL, URLSearchParams
+from runtime.sdk.fetch.url import URL, URLSearchParams
 
 TEXT = st.text(max_size=8)
 

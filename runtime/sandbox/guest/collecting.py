@@ -16,9 +16,9 @@ from typing import Any
 
 from runtime import limits
 from runtime.protocol.declaration import Cors, Diagnostic, FunctionDeclaration, Kind, RouteDeclaration, Shape
+from runtime.sandbox.guest import asgi
 from runtime.sandbox.guest.http_calls import Route
 from runtime.sandbox.guest.tracebacks import MARK
-from runtime.sdk import asgi
 from runtime.sdk.functions import RegisteredFunction
 from runtime.sdk.router import HttpRouter, RouteEntry, RouteError
 

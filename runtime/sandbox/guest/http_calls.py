@@ -24,11 +24,11 @@ from runtime.protocol.messages import CallHttp, Chunk, Head, HeaderList, Reason,
 from runtime.sandbox.guest.calls import Conversation, Desk, settle
 from runtime.sandbox.guest.tracebacks import CallMistake
 from runtime.sdk.context import ActionCtx
+from runtime.sdk.fetch.request import Request
+from runtime.sdk.fetch.response import Response
+from runtime.sdk.fetch.signals import AbortSignal
 from runtime.sdk.functions import LimitExceeded
-from runtime.sdk.request import Request
-from runtime.sdk.response import Response
 from runtime.sdk.running import RUNNING
-from runtime.sdk.signals import AbortSignal
 
 
 @dataclass(frozen=True, slots=True)

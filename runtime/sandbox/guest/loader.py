@@ -222,11 +222,16 @@ def _execute(
     return modules
 
 
-def _install(parsed: _Parsed, manners: bool) -> Callable[[str], ModuleType]:
+def forget() -> None:
+    """Take back the bundle that this process has loaded, if it has."""
     # Not by looking through sys.modules: touching every name there would copy every page it lies on.
     for earlier in [one for one in sys.meta_path if isinstance(one, BundleFinder)]:
         earlier.forget()
         sys.meta_path.remove(earlier)
+
+
+def _install(parsed: _Parsed, manners: bool) -> Callable[[str], ModuleType]:
+    forget()
     names = {name.split(".")[1] for name in parsed.files if "." in name}
     importing = functools.partial(_import, names, importer.import_allowed if manners else None)
     visible = (

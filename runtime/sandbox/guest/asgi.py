@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from runtime.protocol.messages import HeaderList, Level
-from runtime.sdk.bodies import BodyStream
-from runtime.sdk.request import Request
-from runtime.sdk.response import Response
+from runtime.sdk.fetch.bodies import BodyStream
+from runtime.sdk.fetch.request import Request
+from runtime.sdk.fetch.response import Response
+from runtime.sdk.fetch.url import URL
 from runtime.sdk.running import RUNNING
-from runtime.sdk.url import URL
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -18,12 +18,12 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from runtime.sdk import mime
-from runtime.sdk.blob import Blob, decode_text, pieces
-from runtime.sdk.headers import Headers
-from runtime.sdk.multipart_form import FormData, new_boundary, read_multipart, write_multipart
-from runtime.sdk.url import URLSearchParams, parse_urlencoded
-from runtime.sdk.webidl import usv_string
+from runtime.sdk.fetch import mime
+from runtime.sdk.fetch.blob import Blob, decode_text, pieces
+from runtime.sdk.fetch.headers import Headers
+from runtime.sdk.fetch.multipart_form import FormData, new_boundary, read_multipart, write_multipart
+from runtime.sdk.fetch.url import URLSearchParams, parse_urlencoded
+from runtime.sdk.fetch.webidl import usv_string
 
 Octets: TypeAlias = bytes  # inside a class that has a method `bytes`, the word is taken
 Chunk = bytes | bytearray | memoryview | str

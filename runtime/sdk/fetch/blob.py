@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TypeAlias, Union
 
 from runtime import limits
+from runtime.sdk.fetch.webidl import usv_string
 from runtime.sdk.running import RUNNING
-from runtime.sdk.webidl import usv_string
 
 Octets: TypeAlias = bytes  # inside a class that has a method `bytes`, the word is taken
 BlobPart = Union[str, bytes, bytearray, memoryview, "Blob"]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from runtime.protocol.messages import Level
-from runtime.sdk.asgi import respond
-from runtime.sdk.bodies import BodyStream
-from runtime.sdk.request import Request
+from runtime.sandbox.guest.asgi import respond
+from runtime.sdk.fetch.bodies import BodyStream
+from runtime.sdk.fetch.request import Request
+from runtime.sdk.fetch.signals import AbortSignal
 from runtime.sdk.running import RUNNING, Running
-from runtime.sdk.signals import AbortSignal
 
 
 def asked(

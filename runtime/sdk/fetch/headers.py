@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Union
 
 from runtime.protocol.messages import HeaderList
-from runtime.sdk.webidl import Pairs, byte_string, pairs_of
+from runtime.sdk.fetch.webidl import Pairs, byte_string, pairs_of
 
 HeadersInit = Union["Headers", Mapping[str, str], Iterable[tuple[str, str]]]
 

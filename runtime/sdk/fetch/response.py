@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, overload
 
 from runtime.protocol.messages import HeaderList
-from runtime.sdk.bodies import (
+from runtime.sdk.fetch.bodies import (
     TEXT_TYPE,
     Body,
     BodyInit,
@@ -24,8 +24,8 @@ from runtime.sdk.bodies import (
     extract,
     text_bytes,
 )
-from runtime.sdk.headers import Headers, HeadersInit
-from runtime.sdk.url import URL
+from runtime.sdk.fetch.headers import Headers, HeadersInit
+from runtime.sdk.fetch.url import URL
 
 _JSON_TYPE = b"application/json"
 _NULL_BODY = frozenset({204, 205, 304})

@@ -15,7 +15,7 @@ from urllib.parse import quote_plus, unquote_to_bytes
 
 import ada_url
 
-from runtime.sdk.webidl import Pairs, code_units, pairs_of, usv_string
+from runtime.sdk.fetch.webidl import Pairs, code_units, pairs_of, usv_string
 
 SearchParamsInit = Union[str, "URLSearchParams", Mapping[str, str], Iterable[tuple[str, str]]]
 

@@ -20,9 +20,9 @@ from multipart import (  # type: ignore[import-untyped,unused-ignore]  # one mod
 )
 
 from runtime import limits
-from runtime.sdk.blob import Blob, File
+from runtime.sdk.fetch.blob import Blob, File
+from runtime.sdk.fetch.webidl import Pairs, usv_string
 from runtime.sdk.running import RUNNING
-from runtime.sdk.webidl import Pairs, usv_string
 
 FormValue = str | File
 _LINE_END = re.compile(r"\r\n|\r|\n")

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator
 from typing import Any, Union
 
 from runtime.protocol.messages import HeaderList
-from runtime.sdk.bodies import Body, BodyInit, BodyStream, decode_json, extract
-from runtime.sdk.headers import Headers, HeadersInit
-from runtime.sdk.signals import AbortSignal
-from runtime.sdk.url import URL
-from runtime.sdk.webidl import usv_string
+from runtime.sdk.fetch.bodies import Body, BodyInit, BodyStream, decode_json, extract
+from runtime.sdk.fetch.headers import Headers, HeadersInit
+from runtime.sdk.fetch.signals import AbortSignal
+from runtime.sdk.fetch.url import URL
+from runtime.sdk.fetch.webidl import usv_string
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _UPPER = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
