@@ -9,7 +9,7 @@ Rules
 3. Nothing here is asked for twice per request: what the hot path needs is remembered by `execution/directory.py`.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -275,8 +275,26 @@ class Write(NamedTuple):
     document: bytes | None
 
 
+class Commit(NamedTuple):
+    """What became durable at one position: every key that was written, sorted; ``None`` where it is not known any
+    more."""
+
+    position: int
+    keys: Sequence[bytes] | None
+
+
+class Followed(NamedTuple):
+    """After which commit a follower hears of the next ones, and how it stops to."""
+
+    position: int
+    stop: Callable[[], None]
+
+
 class Snapshot(Protocol):
     """A deployment's documents as they were at one moment. Ended once, by `commit` or by `release`."""
+
+    position: int
+    """The last commit that it shows. Positions only grow, also over restarts."""
 
     tables: dict[str, int]
     """Tables that were looked up and exist: a memo for who reads the snapshot, forgotten with the database. A table
@@ -287,8 +305,9 @@ class Snapshot(Protocol):
         one)."""
         ...
 
-    async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | None:
-        """Make the writes durable if nothing in ``reads`` has changed since this moment; else the range that has.
+    async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
+        """Make the writes durable if nothing in ``reads`` has changed since this moment, and say their position; else
+        the range that has changed.
 
         All or nothing, in one order for everybody. When a range is returned, what changed it is there for the next
         snapshot.
@@ -299,12 +318,24 @@ class Snapshot(Protocol):
         """Read no more, write nothing."""
         ...
 
+    def share(self) -> "Snapshot":
+        """The same moment for one more holder, who ends it like any other."""
+        ...
+
 
 class DocumentStore(Protocol):
     """The documents of every deployment: bytes, found by the keys of their indexes."""
 
     async def snapshot(self, name: DeploymentName) -> Snapshot:
         """What is committed now: everything that anybody was told is committed."""
+        ...
+
+    async def follow(self, name: DeploymentName, listener: Callable[[Commit], None]) -> Followed:
+        """Tell of every commit from now on, in order, each once, those of other processes too (within a second).
+
+        Who committed hears of it first. A snapshot shows no commit that was not told, but for those whose committers
+        are about to hear. The listener is called on the loop and returns at once.
+        """
         ...
 
     async def delete(self, name: DeploymentName) -> None:
@@ -314,5 +345,3 @@ class DocumentStore(Protocol):
     async def close(self) -> None:
         """Let what was begun to be committed be committed, then let go of everything."""
         ...
-
-

@@ -8,18 +8,21 @@ Rules
 2. Nothing here waits: what was committed is as durable as it will ever be.
 """
 
+import asyncio
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from runtime.errors import NotFound
 from runtime.names import DeploymentName
-from runtime.ports import KeyRange, Order, Page, Write
+from runtime.ports import Commit, Followed, KeyRange, Order, Page, Write
 
 
 class _Database:
     def __init__(self) -> None:
         self.state = _State({})
+        self.position = 1
         self.tables: dict[str, int] = {}
+        self.listeners: list[Callable[[Commit], None]] = []
         self.deleted = False
 
 
@@ -47,6 +50,7 @@ class MemorySnapshot:
 
     def __init__(self, database: _Database) -> None:
         self.tables = database.tables
+        self.position = database.position
         self._database = database
         self._state = database.state
 
@@ -64,7 +68,7 @@ class MemorySnapshot:
                 return Page(taken, False)
         return Page(taken, len(taken) == len(entries) < most)
 
-    async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | None:
+    async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Snapshot.commit`."""
         if self._database.deleted:
             raise NotFound("this deployment was deleted while the transaction ran")
@@ -73,10 +77,22 @@ class MemorySnapshot:
             if now is not self._state and now.entries(span) != self._state.entries(span):
                 return span
         self._database.state = now.after(writes)
-        return None
+        self._database.position = position = self._database.position + 1
+        keys = sorted({key for write in writes for key in (*write.before, *write.after)})
+        # Not now: who committed hears of it first.
+        asyncio.get_running_loop().call_soon(self._tell, Commit(position, keys))
+        return position
 
     def release(self) -> None:
         """See `Snapshot.release`."""
+
+    def share(self) -> "MemorySnapshot":
+        """See `Snapshot.share`."""
+        return self
+
+    def _tell(self, commit: Commit) -> None:
+        for listener in tuple(self._database.listeners):
+            listener(commit)
 
 
 class MemoryDocuments:
@@ -88,6 +104,23 @@ class MemoryDocuments:
     async def snapshot(self, name: DeploymentName) -> MemorySnapshot:
         """See `DocumentStore.snapshot`."""
         return MemorySnapshot(self._databases.setdefault(name, _Database()))
+
+    async def follow(self, name: DeploymentName, listener: Callable[[Commit], None]) -> Followed:
+        """See `DocumentStore.follow`."""
+        database = self._databases.setdefault(name, _Database())
+
+        def tell(commit: Commit) -> None:
+            # What was committed before, and is only now told to others, is no news here.
+            if commit.position > position:
+                listener(commit)
+
+        def stop() -> None:
+            if tell in database.listeners:
+                database.listeners.remove(tell)
+
+        position = database.position
+        database.listeners.append(tell)
+        return Followed(position, stop)
 
     async def delete(self, name: DeploymentName) -> None:
         """See `DocumentStore.delete`."""

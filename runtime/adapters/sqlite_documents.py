@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -25,6 +26,7 @@ from runtime import limits
 from runtime.adapters.sqlite.database import Database, open_database
 from runtime.adapters.sqlite.readers import SqliteSnapshot
 from runtime.names import DeploymentName
+from runtime.ports import Commit, Followed
 
 _FILE = "documents.sqlite3"
 _THREADS = 8
@@ -50,6 +52,11 @@ class SqliteDocuments:
         # Nothing may be awaited between here and the snapshot, or somebody would close what seems idle.
         self._databases.move_to_end(name)
         return await database.snapshot()
+
+    async def follow(self, name: DeploymentName, listener: Callable[[Commit], None]) -> Followed:
+        """See `DocumentStore.follow`."""
+        database = self._databases.get(name) or await self._open(name)
+        return await database.follow(listener)
 
     async def delete(self, name: DeploymentName) -> None:
         """See `DocumentStore.delete`."""

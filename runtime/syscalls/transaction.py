@@ -71,6 +71,10 @@ class Transactions:
         """A transaction that sees everything that anybody was told is committed."""
         return Transaction(self, name, await self._store.snapshot(name), self._clock.now())
 
+    def at(self, name: DeploymentName, moment: Snapshot) -> "Transaction":
+        """A transaction that sees what ``moment`` shows, whose holder keeps it."""
+        return Transaction(self, name, moment.share(), self._clock.now())
+
     async def table_name(self, name: DeploymentName, number: int) -> str:
         """What a table with this number is called, for somebody who is told about it."""
         snapshot = await self._store.snapshot(name)
@@ -81,12 +85,27 @@ class Transactions:
 
 
 class Transaction:
-    """One transaction. ``now`` is its frozen clock, in milliseconds since 1970."""
+    """One transaction. ``now`` is its frozen clock, in milliseconds since 1970; ``position`` is the last commit that it
+    shows, and once it has committed its own. ``journal`` is where a page that is read again ends (or ``None``), and
+    after a query that read a page where that one ended."""
 
-    __slots__ = ("_creation_time", "_ended", "_name", "_origin", "_pending", "_reads", "_snapshot", "now")
+    __slots__ = (
+        "_creation_time",
+        "_ended",
+        "_name",
+        "_origin",
+        "_pending",
+        "_reads",
+        "_snapshot",
+        "journal",
+        "now",
+        "position",
+    )
 
     def __init__(self, origin: Transactions, name: DeploymentName, snapshot: Snapshot, now: float) -> None:
         self.now = now
+        self.position = snapshot.position
+        self.journal: str | None = None
         self._origin = origin
         self._name = name
         self._snapshot = snapshot
@@ -106,9 +125,10 @@ class Transaction:
         if not writes:
             self._snapshot.release()
             return
-        lost = await self._snapshot.commit(self._reads.ranges, writes)
-        if lost is not None:
-            raise CommitConflict(await self._origin.table_name(self._name, table_of(lost.lower)))
+        done = await self._snapshot.commit(self._reads.ranges, writes)
+        if isinstance(done, KeyRange):
+            raise CommitConflict(await self._origin.table_name(self._name, table_of(done.lower)))
+        self.position = done
 
     def abandon(self) -> None:
         """Write nothing. May be said at any time, and again."""
@@ -264,6 +284,26 @@ class Transaction:
         if self._ended:
             advice = "await every call of ctx.db before the function returns"
             raise SyscallRefused(f"this transaction has ended: {advice}", "RuntimeError")
+
+    # --- records of the system, which no tenant sees ------------------------------------------------------------------
+
+    async def find_record(self, key: bytes) -> bytes | None:
+        """What is kept under this key."""
+        return await self._find(key)
+
+    async def records(self, span: KeyRange, most: int) -> list[bytes]:
+        """The first records of a range."""
+        return (await self._scan(span, Order.ASCENDING, most)).documents
+
+    def put_record(self, keys: tuple[bytes, ...], content: bytes) -> None:
+        """Keep a new record under these keys."""
+        self._require_open()
+        self._pending.put(keys[0], Write((), keys, content))
+
+    def remove_record(self, keys: tuple[bytes, ...]) -> None:
+        """Keep a record that was found no longer."""
+        self._require_open()
+        self._pending.put(keys[0], Write(keys, (), None))
 
     # --- tables -------------------------------------------------------------------------------------------------------
 

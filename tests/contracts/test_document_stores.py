@@ -12,7 +12,7 @@ from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.errors import NotFound
 from runtime.names import DeploymentName
-from runtime.ports import DocumentStore, KeyRange, Order, Page, Write
+from runtime.ports import Commit, DocumentStore, KeyRange, Order, Page, Write
 
 NAME = DeploymentName("happy-otter-123")
 OTHER = DeploymentName("brave-heron-456")
@@ -35,7 +35,7 @@ def new(document: bytes, *keys: bytes) -> Write:
     return Write((), keys, document)
 
 
-async def commit(store: DocumentStore, *writes: Write, reads: tuple[KeyRange, ...] = ()) -> KeyRange | None:
+async def commit(store: DocumentStore, *writes: Write, reads: tuple[KeyRange, ...] = ()) -> KeyRange | int:
     return await (await store.snapshot(NAME)).commit(reads, writes)
 
 
@@ -54,7 +54,7 @@ async def read(
 
 
 async def test_what_was_committed_is_there(store: DocumentStore) -> None:
-    assert await commit(store, new(b"one", b"a"), new(b"two", b"b")) is None
+    assert await commit(store, new(b"one", b"a"), new(b"two", b"b")) == 2
     assert await read(store) == ([(b"a", b"one"), (b"b", b"two")], True)
 
 
@@ -137,19 +137,19 @@ async def test_what_appears_or_disappears_in_a_range_changes_it(store: DocumentS
     await commit(store, new(b"one", b"bb"))
     snapshot = await store.snapshot(NAME)
     await commit(store, meanwhile)
-    assert await snapshot.commit([KeyRange(b"b", b"c")], [new(b"two", b"z")]) is not None
+    assert await snapshot.commit([KeyRange(b"b", b"c")], [new(b"two", b"z")]) == KeyRange(b"b", b"c")
 
 
 async def test_who_read_something_else_wins(store: DocumentStore) -> None:
     snapshot = await store.snapshot(NAME)
     await commit(store, new(b"x", b"b"), new(b"x", b"d"))
-    assert await snapshot.commit([KeyRange(b"a", b"b"), KeyRange(b"b\x00", b"d")], [new(b"two", b"z")]) is None
+    assert await snapshot.commit([KeyRange(b"a", b"b"), KeyRange(b"b\x00", b"d")], [new(b"two", b"z")]) == 3
     assert len((await read(store)).entries) == 3
 
 
 async def test_what_was_read_and_did_not_change_is_no_conflict(store: DocumentStore) -> None:
-    assert await commit(store, new(b"x", b"a"), reads=(EVERYTHING,)) is None
-    assert await commit(store, new(b"x", b"b"), reads=(EVERYTHING,)) is None
+    assert await commit(store, new(b"x", b"a"), reads=(EVERYTHING,)) == 2
+    assert await commit(store, new(b"x", b"b"), reads=(EVERYTHING,)) == 3
 
 
 async def test_inserts_that_read_nothing_never_lose(store: DocumentStore) -> None:
@@ -158,7 +158,7 @@ async def test_inserts_that_read_nothing_never_lose(store: DocumentStore) -> Non
     outcomes = await asyncio.gather(
         *(snapshot.commit((), [new(b"x", key)]) for snapshot, key in zip(snapshots, keys, strict=True))
     )
-    assert outcomes == [None] * 20
+    assert all(type(outcome) is int for outcome in outcomes)
     assert [key for key, _ in (await read(store)).entries] == keys
 
 
@@ -172,7 +172,7 @@ async def test_of_many_who_change_what_they_read_at_once_one_wins(store: Documen
             for number, snapshot in enumerate(snapshots, 1)
         )
     )
-    assert sorted(outcomes, key=str) == [span] * 9 + [None]
+    assert outcomes.count(span) == 9
 
 
 async def test_the_next_snapshot_of_a_loser_shows_why_it_lost(store: DocumentStore) -> None:
@@ -184,7 +184,7 @@ async def test_the_next_snapshot_of_a_loser_shows_why_it_lost(store: DocumentSto
     async def change(content: bytes) -> bytes | None:
         snapshot = snapshots.pop()
         lost = await snapshot.commit([span], [Write((b"a",), (b"a",), content)])
-        return None if lost is None else (await read(store)).entries[0][1]
+        return None if lost != span else (await read(store)).entries[0][1]
 
     first, second = await asyncio.gather(change(b"1"), change(b"2"))
     assert (first, second) in ((None, b"1"), (b"2", None))
@@ -218,8 +218,81 @@ async def test_who_began_before_a_deletion_cannot_commit_after_it(store: Documen
 
 async def test_large_batches_are_committed_like_small_ones(store: DocumentStore) -> None:
     count = 2_000
-    assert await commit(store, *(new(b"x" * 500, b"%05d" % number) for number in range(count))) is None
+    assert await commit(store, *(new(b"x" * 500, b"%05d" % number) for number in range(count))) == 2
     assert len((await read(store, most=5_000)).entries) == count
+
+
+# --- following --------------------------------------------------------------------------------------------------------
+
+
+async def told(store: DocumentStore, count: int, commits: list[Commit]) -> list[Commit]:
+    async with asyncio.timeout(10):
+        while len(commits) < count:
+            await asyncio.sleep(0.01)
+    return commits
+
+
+async def test_positions_grow_with_every_commit_and_a_snapshot_knows_its_own(store: DocumentStore) -> None:
+    before = await store.snapshot(NAME)
+    first = await commit(store, new(b"one", b"a"))
+    second = await commit(store, new(b"two", b"b"))
+    assert isinstance(first, int) and isinstance(second, int)
+    assert 0 < before.position < first < second
+    after = await store.snapshot(NAME)
+    assert after.position == second
+    before.release()
+    after.release()
+
+
+async def test_a_moment_that_is_shared_lasts_until_everybody_has_ended_it(store: DocumentStore) -> None:
+    await commit(store, new(b"one", b"a"))
+    snapshot = await store.snapshot(NAME)
+    shared = snapshot.share()
+    await commit(store, new(b"two", b"b"))
+    snapshot.release()
+    assert shared.position == snapshot.position
+    assert (await shared.read(EVERYTHING, Order.ASCENDING, 10, MANY)).entries == [(b"a", b"one")]
+    shared.release()
+
+
+async def test_a_follower_hears_of_every_later_commit_with_all_its_keys(store: DocumentStore) -> None:
+    await commit(store, new(b"one", b"a", b"a2"))
+    heard: list[Commit] = []
+    followed = await store.follow(NAME, heard.append)
+    other: list[Commit] = []
+    await store.follow(OTHER, other.append)
+    await commit(store, Write((b"a", b"a2"), (b"a", b"a3"), b"moved"))
+    await commit(store, new(b"two", b"b"))
+    first, second = await told(store, 2, heard)
+    assert (first.position, sorted(first.keys or ())) == (followed.position + 1, [b"a", b"a2", b"a3"])
+    assert (second.position, list(second.keys or ())) == (followed.position + 2, [b"b"])
+    followed.stop()
+    await commit(store, new(b"three", b"c"))
+    await asyncio.sleep(0)
+    assert len(heard) == 2
+    assert other == []
+
+
+async def test_who_committed_hears_of_it_before_those_who_follow(store: DocumentStore) -> None:
+    order: list[str] = []
+    followed = await store.follow(NAME, lambda commit: order.append(f"told {commit.position}"))
+    done = await commit(store, new(b"one", b"a"))
+    order.append(f"committed {done}")
+    await asyncio.sleep(0)
+    await commit(store, new(b"two", b"b"))
+    assert order[:2] == [f"committed {done}", f"told {done}"]
+    followed.stop()
+
+
+async def test_who_lost_tells_nobody(store: DocumentStore) -> None:
+    snapshot = await store.snapshot(NAME)
+    heard: list[Commit] = []
+    followed = await store.follow(NAME, heard.append)
+    await commit(store, new(b"one", b"a"))
+    assert await snapshot.commit([EVERYTHING], [new(b"two", b"b")]) == EVERYTHING
+    await commit(store, new(b"three", b"c"))
+    assert [list(one.keys or ()) for one in await told(store, 2, heard)] == [[b"a"], [b"c"]]
+    followed.stop()
 
 
 # --- any store against the specification ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from runtime.adapters.sqlite.readers import Readers
 from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.errors import OurMistake, Overloaded
 from runtime.names import DeploymentName
-from runtime.ports import DocumentStore, KeyRange, Order, Write
+from runtime.ports import Commit, DocumentStore, KeyRange, Order, Write
 
 NAME = DeploymentName("happy-otter-123")
 EVERYTHING = KeyRange(b"", b"\xff")
@@ -22,7 +22,7 @@ def path_of(folder: Path) -> Path:
     return folder / NAME / "documents.sqlite3"
 
 
-async def put(store: DocumentStore, key: bytes, content: bytes = b"x", name: DeploymentName = NAME) -> KeyRange | None:
+async def put(store: DocumentStore, key: bytes, content: bytes = b"x", name: DeploymentName = NAME) -> KeyRange | int:
     return await (await store.snapshot(name)).commit((), [Write((), (key,), content)])
 
 
@@ -71,14 +71,14 @@ async def test_a_file_in_use_is_not_closed(tmp_path: Path) -> None:
     for number in range(3):
         await put(store, b"b", name=DeploymentName(f"tenant-{number}"))
     assert len((await snapshot.read(EVERYTHING, Order.ASCENDING, 10, 100)).entries) == 1
-    assert await snapshot.commit((), [Write((), (b"b",), b"x")]) is None
+    assert await snapshot.commit((), [Write((), (b"b",), b"x")]) == 3
     await store.close()
 
 
 async def test_many_who_open_a_file_at_once_open_it_once(tmp_path: Path) -> None:
     store = SqliteDocuments(tmp_path)
     outcomes = await asyncio.gather(*(put(store, b"%02d" % number) for number in range(50)))
-    assert outcomes == [None] * 50
+    assert all(type(outcome) is int for outcome in outcomes)
     assert len(await keys_in(store)) == 50
     await store.close()
 
@@ -101,6 +101,52 @@ async def test_what_another_process_commits_is_seen_at_once(tmp_path: Path) -> N
     await other.close()
 
 
+async def test_a_follower_hears_of_what_another_process_commits(tmp_path: Path) -> None:
+    one, other = SqliteDocuments(tmp_path), SqliteDocuments(tmp_path)
+    await put(one, b"a")
+    heard: asyncio.Queue[Commit] = asyncio.Queue()
+    followed = await one.follow(NAME, heard.put_nowait)
+    for number in range(3):
+        await put(other, b"%d" % number)
+    await put(one, b"own")
+    async with asyncio.timeout(10):
+        commits = [await heard.get() for _ in range(4)]
+    assert [commit.position - followed.position for commit in commits] == [1, 2, 3, 4]
+    assert [list(commit.keys or ()) for commit in commits] == [[b"0"], [b"1"], [b"2"], [b"own"]]
+    await put(other, b"late")
+    async with asyncio.timeout(10):
+        assert (await heard.get()).keys == [b"late"]
+    followed.stop()
+    await one.close()
+    await other.close()
+
+
+async def test_what_the_log_of_commits_has_lost_is_told_as_anything(tmp_path: Path) -> None:
+    store = SqliteDocuments(tmp_path)
+    await put(store, b"a")
+    heard: asyncio.Queue[Commit] = asyncio.Queue()
+    followed = await store.follow(NAME, heard.put_nowait)
+    with sqlite3.connect(path_of(tmp_path)) as connection:
+        connection.execute("INSERT INTO commits SELECT max(position) + 5, x'91c40162' FROM commits")
+    connection.close()
+    async with asyncio.timeout(10):
+        gap, known = await heard.get(), await heard.get()
+    assert (gap.position, gap.keys) == (followed.position + 4, None)
+    assert (known.position, known.keys) == (followed.position + 5, [b"b"])
+    await store.close()
+
+
+async def test_positions_go_on_after_a_restart(tmp_path: Path) -> None:
+    store = SqliteDocuments(tmp_path)
+    last = [await put(store, b"a"), await put(store, b"b")][-1]
+    await store.close()
+    store = SqliteDocuments(tmp_path)
+    snapshot = await store.snapshot(NAME)
+    assert snapshot.position == last
+    snapshot.release()
+    await store.close()
+
+
 async def test_who_began_before_the_log_of_commits_has_lost_to_another_process(tmp_path: Path) -> None:
     one, other = SqliteDocuments(tmp_path), SqliteDocuments(tmp_path)
     await put(one, b"a")
@@ -110,8 +156,8 @@ async def test_who_began_before_the_log_of_commits_has_lost_to_another_process(t
         connection.execute("INSERT INTO commits SELECT max(position) + 2, x'90' FROM commits")
         connection.execute("DELETE FROM commits WHERE position < (SELECT max(position) FROM commits)")
     connection.close()
-    assert await snapshot.commit([KeyRange(b"x", b"y")], [Write((), (b"z",), b"x")]) is not None
-    assert await put(one, b"c") is None
+    assert await snapshot.commit([KeyRange(b"x", b"y")], [Write((), (b"z",), b"x")]) == KeyRange(b"x", b"y")
+    assert isinstance(await put(one, b"c"), int)
     await one.close()
     await other.close()
 
@@ -177,14 +223,14 @@ async def test_the_log_stays_small_although_somebody_always_reads(tmp_path: Path
 
 
 class NobodyCommits:
-    async def commit(self, position: int, reads: object, writes: object) -> None:
+    async def commit(self, position: int, reads: object, writes: object) -> int:
         raise AssertionError("nothing is committed here")
 
 
 async def test_a_snapshot_that_is_held_through_a_pause_is_taken_away(tmp_path: Path) -> None:
     path = path_of(tmp_path)
     file.create(path)
-    readers = Readers(lambda: file.connect(path), NobodyCommits())
+    readers = Readers(lambda: file.connect(path), NobodyCommits(), lambda position: None)
     held = await readers.snapshot()
     await readers.pause(0)
     waiting = asyncio.ensure_future(readers.snapshot())
@@ -210,12 +256,9 @@ async def test_more_readers_of_different_moments_than_connections_wait_for_each_
         await put(store, b"%02d" % number) if number < 31 else None
     await_one_more = asyncio.ensure_future(put(store, b"more"))
     await asyncio.sleep(0)
-    seen = [
-        len((await snapshot.read(EVERYTHING, Order.ASCENDING, 100, 10_000)).entries)
-        for snapshot in held
-    ]
+    seen = [len((await snapshot.read(EVERYTHING, Order.ASCENDING, 100, 10_000)).entries) for snapshot in held]
     assert seen == list(range(32))
     for snapshot in held:
         snapshot.release()
-    assert await await_one_more is None
+    assert isinstance(await await_one_more, int)
     await store.close()

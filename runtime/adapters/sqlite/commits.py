@@ -33,7 +33,7 @@ _PATIENCE = 10.0  # seconds that another process may hold the file's lock
 
 
 class _Attempt:
-    __slots__ = ("done", "lost", "position", "reads", "writes")
+    __slots__ = ("committed", "done", "lost", "position", "reads", "writes")
 
     def __init__(
         self, position: int, reads: Collection[KeyRange], writes: Sequence[Write], done: asyncio.Future[None]
@@ -43,6 +43,7 @@ class _Attempt:
         self.writes = writes
         self.done = done
         self.lost: KeyRange | None = None
+        self.committed = 0  # its own position, once it is durable
 
 
 class _Batch:
@@ -62,11 +63,18 @@ class Commits:
     """The queue of one file."""
 
     def __init__(
-        self, writer: Writer, readers: Readers, executor: Executor, after_flight: Callable[[], Awaitable[None]]
+        self,
+        writer: Writer,
+        readers: Readers,
+        executor: Executor,
+        landed: Callable[[int, Keys], None],
+        after_flight: Callable[[], Awaitable[None]],
     ) -> None:
         self._writer = writer
         self._readers = readers
         self._executor = executor
+        self._landed = landed
+        self._untold = 0
         self._after_flight = after_flight
         self._loop = asyncio.get_running_loop()
         self._recent: deque[tuple[int, Keys]] = deque()
@@ -80,7 +88,12 @@ class Commits:
         """Whether nothing waits and nothing is under way."""
         return self._task is None
 
-    async def commit(self, position: int, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | None:
+    @property
+    def landing(self) -> bool:
+        """Whether the file may show a commit of ours whose committers have not heard of it."""
+        return self._flying is not None or self._untold > 0
+
+    async def commit(self, position: int, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Snapshot.commit`."""
         if self._closed:
             raise NotFound("this deployment was deleted while the transaction ran")
@@ -98,7 +111,7 @@ class Commits:
         if self._task is None:
             self._task = self._loop.create_task(self._fly())
         await attempt.done
-        return attempt.lost
+        return attempt.lost if attempt.lost is not None else attempt.committed
 
     async def close(self) -> None:
         """Take no more, and wait for what is under way."""
@@ -169,8 +182,17 @@ class Commits:
         if oldest is not None and oldest < position:
             self._recent.append((position, keys))
         for attempt in batch.attempts:
+            attempt.committed = position
             if not attempt.done.done():
                 attempt.done.set_result(None)
+        if keys:
+            # After those who committed: they were woken first.
+            self._untold += 1
+            self._loop.call_soon(self._tell, position, keys)
+
+    def _tell(self, position: int, keys: Keys) -> None:
+        self._untold -= 1
+        self._landed(position, keys)
 
     def _fail(self, batch: _Batch, error: Exception) -> None:
         reason = mistake(error, "documents cannot be written") if isinstance(error, sqlite3.Error) else error

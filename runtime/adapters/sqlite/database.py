@@ -12,16 +12,17 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 from runtime import limits
 from runtime.adapters.sqlite import file
 from runtime.adapters.sqlite.commits import Commits
+from runtime.adapters.sqlite.feed import Feed
 from runtime.adapters.sqlite.readers import Readers, SqliteSnapshot
 from runtime.adapters.sqlite.writer import Writer
-from runtime.ports import KeyRange, Write
+from runtime.ports import Commit, Followed, KeyRange, Write
 
 _LONGEST_TRANSACTION = limits.QUERY_TIME / 1000
 
@@ -34,14 +35,15 @@ class Database:
         self._log_bytes = log_bytes
         self._writer = writer
         self._executor = executor
-        self._readers = Readers(lambda: file.connect(path), self)
-        self._commits = Commits(writer, self._readers, executor, self._after_flight)
+        self._readers = Readers(lambda: file.connect(path), self, self._moved)
+        self._feed = Feed(self._readers.log, self._look)
+        self._commits = Commits(writer, self._readers, executor, self._feed.landed, self._after_flight)
         self._tried_at = 0
 
     @property
     def in_use(self) -> bool:
-        """Whether a transaction is under way."""
-        return self._readers.in_use or not self._commits.idle
+        """Whether a transaction is under way, or somebody follows."""
+        return self._readers.in_use or not self._commits.idle or self._feed.followed
 
     async def snapshot(self) -> SqliteSnapshot:
         """See `DocumentStore.snapshot`."""
@@ -50,15 +52,32 @@ class Database:
         except sqlite3.Error as error:
             raise file.mistake(error, "documents cannot be read") from error
 
-    async def commit(self, position: int, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | None:
+    async def commit(self, position: int, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Committing.commit`."""
         return await self._commits.commit(position, reads, writes)
 
+    async def follow(self, listener: Callable[[Commit], None]) -> Followed:
+        """See `DocumentStore.follow`."""
+        snapshot = await self.snapshot()
+        try:
+            return self._feed.follow(snapshot.position, listener)
+        finally:
+            snapshot.release()
+
     async def close(self) -> None:
         """Finish what is being committed, take every snapshot away, close the file."""
+        self._feed.close()
         await self._commits.close()
         self._readers.close()
         await asyncio.get_running_loop().run_in_executor(self._executor, self._writer.close)
+
+    def _look(self) -> None:
+        self._moved(self._readers.position())
+
+    def _moved(self, position: int) -> None:
+        # While something of ours lands it cannot be told what is ours; it will be told when it has.
+        if not self._commits.landing:
+            self._feed.noticed(position)
 
     async def _after_flight(self) -> None:
         size = 0

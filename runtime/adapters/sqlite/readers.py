@@ -16,6 +16,8 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+import msgspec
+
 from runtime.adapters.sqlite.file import mistake
 from runtime.errors import NotFound, Overloaded, WarrenError
 from runtime.ports import KeyRange, Order, Page, Write
@@ -30,12 +32,13 @@ _ASCENDING = """SELECT e.key, d.content FROM entries e JOIN documents d ON d.num
 _DESCENDING = """SELECT e.key, d.content FROM entries e JOIN documents d ON d.number = e.document
     WHERE e.key >= ? AND e.key < ? ORDER BY e.key DESC LIMIT ?"""
 _POSITION = "SELECT max(position) FROM commits"
+_LOG = "SELECT position, keys FROM commits WHERE position > ? AND position <= ? ORDER BY position"
 
 
 class Committing(Protocol):
     """Who commits what was written on a snapshot."""
 
-    async def commit(self, position: int, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | None:
+    async def commit(self, position: int, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Snapshot.commit`; ``position`` is the last commit that the snapshot shows."""
         ...
 
@@ -63,7 +66,7 @@ class SqliteSnapshot:
         except sqlite3.Error as error:
             raise mistake(error, "documents cannot be read") from error
 
-    async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | None:
+    async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Snapshot.commit`."""
         if self._connection is None:
             raise self._readers.gone()
@@ -77,6 +80,11 @@ class SqliteSnapshot:
         if self.users == 0:
             self._readers.released(self)
 
+    def share(self) -> "SqliteSnapshot":
+        """See `Snapshot.share`."""
+        self.users += 1
+        return self
+
     def end(self) -> sqlite3.Connection | None:
         """Take the connection away, its read transaction ended."""
         connection, self._connection = self._connection, None
@@ -88,10 +96,13 @@ class SqliteSnapshot:
 class Readers:
     """The snapshots of one file. Everything here happens on the loop's thread."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], committing: Committing) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], committing: Committing, moved: Callable[[int], None]
+    ) -> None:
         self.tables: dict[str, int] = {}
         self.committing = committing
         self._connect = connect
+        self._moved = moved
         self._watch = connect()
         self._version = -1
         self._current: SqliteSnapshot | None = None
@@ -131,6 +142,16 @@ class Readers:
         if self._closed:
             return NotFound("this deployment was deleted while the transaction ran")
         return Overloaded("this transaction was open for too long and its snapshot is gone; try again")
+
+    def position(self) -> int:
+        """The last commit in the file."""
+        position: int = self._watch.execute(_POSITION).fetchone()[0]
+        return position
+
+    def log(self, after: int, upto: int) -> list[tuple[int, list[bytes]]]:
+        """What the log of commits still holds after one position, up to another."""
+        rows = self._watch.execute(_LOG, (after, upto)).fetchall()
+        return [(at, msgspec.msgpack.decode(keys, type=list[bytes])) for at, keys in rows]
 
     def retire(self) -> None:
         """Share the present moment with nobody new: it is about to be over."""
@@ -190,6 +211,7 @@ class Readers:
         self._version = version
         self._current = snapshot = SqliteSnapshot(self, connection, position)
         self._live.add(snapshot)
+        self._moved(position)
         return snapshot
 
     def _end(self, snapshot: SqliteSnapshot) -> None:
