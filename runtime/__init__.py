@@ -1,7 +1,10 @@
 """What tenants import: everything here, and nothing else of Warren, is theirs to use."""
 
+from runtime.protocol.user_identity import UserIdentity
 from runtime.protocol.values import Int64
 from runtime.sdk.annotations import Id
+from runtime.sdk.auth.identity import InvalidToken
+from runtime.sdk.auth.providers import AuthConfig, JwtProvider, OidcProvider
 from runtime.sdk.cors import Cors
 from runtime.sdk.database import UNSET
 from runtime.sdk.env import env
@@ -35,6 +38,7 @@ __all__ = [
     "ApplicationError",
     "Blob",
     "Cors",
+    "AuthConfig",
     "File",
     "FormData",
     "FunctionError",
@@ -44,10 +48,16 @@ __all__ = [
     "Int64",
     "LimitExceeded",
     "Request",
+    "InvalidToken",
+    "JwtProvider",
     "Response",
+    "OidcProvider",
+    "PaginationOptions",
+    "PaginationResult",
     "URLSearchParams",
     "action",
     "api",
+    "UserIdentity",
     "env",
     "http_action",
     "internal",

@@ -6,6 +6,7 @@
     ├── CallerMistake            the client sent something that cannot be answered
     │   ├── BadRequest           malformed target, header, body, argument
     │   ├── Unauthorized         no key, or a wrong one
+    │   │   └── InvalidToken     an end user's token that proves nothing
     │   ├── Forbidden            a right key for something else
     │   ├── NotFound             no such deployment, route, version, variable, key
     │   ├── MethodNotAllowed     the path exists for other methods
@@ -52,6 +53,14 @@ class Unauthorized(CallerMistake):
     """No key was sent, or one that nobody has."""
 
     code = "Unauthorized"
+
+
+class InvalidToken(Unauthorized):
+    """What was sent to say who calls proves nothing; ``code`` says what kind of mistake that is."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Forbidden(CallerMistake):

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from runtime.identity import NOBODY, Identity
 from runtime.names import DeploymentName, FunctionPath, RequestId, VersionNumber
 from runtime.protocol.declaration import Declaration, FunctionDeclaration, Kind, Visibility
 from runtime.protocol.messages import Failure, HeaderList
@@ -60,6 +61,7 @@ class Invocation(msgspec.Struct, frozen=True, gc=False):
 
 class Client:
     """Whether the client of an HTTP action is still there. One listener; told at once if it comes too late."""
+    identity: Identity = NOBODY
 
     __slots__ = ("_listener", "gone")
 
@@ -111,6 +113,7 @@ class HttpInvocation(msgspec.Struct, frozen=True, gc=False):
 
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
     """The function returned this encoded value."""
+    identity: Identity = NOBODY
 
     value: bytes
     lines: tuple[str, ...] = ()

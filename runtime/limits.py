@@ -109,4 +109,17 @@ ISOLATE_CALLS = Limit(1_000_000, "calls", "after which an isolate is retired: le
 ISOLATE_AGE = Limit(3_600_000, "ms", "after which an isolate is retired")
 ISOLATE_IDLE = Limit(300_000, "ms", "without a call, after which an isolate is retired")
 ISOLATE_CONVERSATIONS = Limit(64, "conversations", "in one isolate before the deployment gets another one")
+# --- Identity ---------------------------------------------------------------------------------------------------------
+TOKEN_BYTES = Limit(16 * KIB, "bytes", "of one token; directories that list all groups stay below it")
+PROVIDERS = Limit(16, "providers", "in one auth_config.py")
+PROVIDER_TEXT = Limit(1_024, "characters", "of a domain, an issuer, an application id or the URL of a key set")
+KEY_SET_BYTES = Limit(128 * KIB, "bytes", "of a key set or a discovery document; those of large providers have 20 KiB")
+KEY_SET_KEYS = Limit(100, "keys", "of one key set; the others are not looked at")
+KEY_SET_AGE = Limit(600_000, "ms", "that a key set is believed before it is read again, and a token before its key is")
+KEY_SET_STALE = Limit(3_600_000, "ms", "that a key set serves on while its provider cannot be reached")
+KEY_SET_REFRESHES = Limit(10, "refreshes", "a minute of one key set because a token names a key that is not in it")
+LOOKUP_TIME = Limit(4_000, "ms", "for a look-up at a provider, its name's resolution included; a query waits no longer")
+LOOKUPS = Limit(32, "look-ups", "at providers at once, of all deployments together")
+EGRESS_URL = Limit(2_048, "characters", "of a URL that a tenant, or somebody a tenant named, sends this server to")
+
 IDLE_CPU = Limit(200, "ms", "burnt by an isolate that has no call to run, before it is retired")

@@ -18,17 +18,26 @@ from pathlib import Path
 
 from runtime.adapters.file_logs import FileLogs
 from runtime.adapters.sqlite_documents import SqliteDocuments
+from runtime.adapters.outbound.key_sets import HttpKeySets
+from runtime.adapters.postgres.bell import Bell
+from runtime.adapters.postgres.connections import Connections
+from runtime.adapters.postgres.documents import PostgresDocuments
+from runtime.adapters.postgres.registry import PostgresRegistry
+from runtime.adapters.postgres.schema import migrate
 from runtime.adapters.sqlite_registry import SqliteRegistry
 from runtime.edge.app import App, Door
 from runtime.edge.app import House as Behind
-from runtime.edge.function_api import Admits
 from runtime.edge.hosts import Addresses, Listener
 from runtime.edge.problems import Details
 from runtime.execution.admission import Admission
+from runtime.egress.rules import Rules
+from runtime.errors import WarrenError
 from runtime.execution.analysis import Analyst
 from runtime.execution.conductor import Conductor, Rooms
 from runtime.execution.directory import Directory
 from runtime.invocation import Deployment
+from runtime.identification.callers import Admits
+from runtime.identification.tokens import Identification
 from runtime.isolates.pool import Pool, PoolSettings
 from runtime.isolates.watchdog import Watchdog
 from runtime.isolates.zygote import Zygote
@@ -37,7 +46,7 @@ from runtime.ports import LogEntry, Logs
 from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
-from runtime.syscalls import documents, functions
+from runtime.syscalls import documents, functions, identity
 from runtime.syscalls.table import Table
 from runtime.syscalls.transaction import Transactions
 
@@ -86,6 +95,7 @@ class Router:
         addresses = Addresses(
             chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
         )
+    identification: Identification
         behind = Behind(
             self.conductor,
             self.directory,
@@ -99,6 +109,7 @@ class Router:
 
     async def remove(self, name: DeploymentName) -> None:
         """End what a deleted deployment runs, and remove its documents."""
+            self.identification.identify,
         self.pool.remove(name)
         await self.cellar.documents.delete(name)
 
@@ -131,14 +142,50 @@ async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, has
         _warn_of_missing_layers(zygote)
         pool = _pool(settings, zygote, clock, cellar.logs)
         stack.push_async_callback(pool.stop)
-        router = _assemble(settings, cellar, clock, zygote, pool)
+        rules = Rules(settings.egress_allow)
+        key_sets = HttpKeySets(rules)
+        stack.push_async_callback(key_sets.close)
+        identification = Identification(key_sets, clock)
+        stack.callback(identification.close)
+        router = _assemble(settings, cellar, clock, zygote, pool, Analyst(pool, rules), identification)
         await pool.start()
         for work in (Watchdog(clock, pool.isolates).run(), pool.sweep()):
             stack.callback(asyncio.get_running_loop().create_task(work).cancel)
         yield router
 
 
-def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, zygote: Zygote, pool: Pool) -> Router:
+def _hear_of_others(bell: Bell, directory: Directory) -> None:
+    """Forget what another server has changed; what ran here is loaded anew, so that nothing old runs on."""
+    loading: set[asyncio.Task[None]] = set()
+
+    async def load(name: DeploymentName) -> None:
+        # Whoever asks for it next tries again.
+        with suppress(WarrenError):
+            await directory.find(name)
+
+    def hear(name: DeploymentName | None) -> None:
+        if name is None:
+            known = directory.forget_everything()
+        else:
+            known = [name] if directory.known(name) is not None else []
+            directory.forget(name)
+        for each in known:
+            task = asyncio.get_running_loop().create_task(load(each))
+            loading.add(task)
+            task.add_done_callback(loading.discard)
+
+    bell.on_registry(hear)
+
+
+def _assemble(
+    settings: Settings,
+    cellar: Cellar,
+    clock: SystemClock,
+    zygote: Zygote,
+    pool: Pool,
+    analyst: Analyst,
+    identification: Identification,
+) -> Router:
     def system_variables(name: DeploymentName) -> Mapping[str, str]:
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
 
@@ -146,11 +193,13 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, zygote: Zy
         pool.stand_down(name, deployment.version if deployment is not None else None)
 
     directory = Directory(cellar.registry.deployments, system_variables, stand_down)
-    transactions = Transactions(cellar.documents, clock)
-    table = Table([*documents.ENTRIES, *functions.Functions(lambda: conductor).entries()])
+    transactions = Transactions(cellar.documents, clock, cellar.secret)
+    table = Table([*documents.ENTRIES, *identity.ENTRIES, *functions.Functions(lambda: conductor).entries()])
     admission = Admission()
     conductor = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock))
-    return Router(settings, clock, cellar, zygote, pool, admission, directory, conductor, Analyst(pool))
+    return Router(
+        settings, clock, cellar, zygote, pool, admission, directory, conductor, analyst, identification
+    )
 
 
 def _pool(settings: Settings, zygote: Zygote, clock: SystemClock, logs: Logs) -> Pool:

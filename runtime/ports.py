@@ -345,3 +345,25 @@ class DocumentStore(Protocol):
     async def close(self) -> None:
         """Let what was begun to be committed be committed, then let go of everything."""
         ...
+
+
+# --- identity providers -----------------------------------------------------------------------------------------------
+
+
+class LookupFailed(Exception):
+    """A provider's document cannot be had; the message says why, in words that a tenant may read."""
+
+
+class Reading(NamedTuple):
+    """What stands at a URL, and for how many seconds its publisher says that it lasts (``None``: not said)."""
+
+    body: bytes
+    lasts: float | None = None
+
+
+class KeySets(Protocol):
+    """What identity providers publish: discovery documents and key sets."""
+
+    async def read(self, url: str) -> Reading:
+        """Read one document; raise `LookupFailed`, within `LOOKUP_TIME` at the latest. Never follows a redirect."""
+        ...

@@ -20,6 +20,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from runtime.egress.rules import Exceptions, parse_exceptions
 from runtime.names import DeploymentName, InvalidName, parse_deployment_name
 
 Network = IPv4Network | IPv6Network
@@ -155,6 +156,12 @@ class Settings:
     def cloud_url(self, name: DeploymentName) -> str:
         """Where a deployment's function API is reached."""
         if name == self.default_deployment:
+    egress_allow: Exceptions = _setting(
+        parse_exceptions,
+        "",
+        "private and local hosts, addresses or CIDR ranges that tenants may send this server to: identity providers "
+        "in the same network; everything else inside is refused",
+    )
             return self._address(self._reachable_host(), self._public_port())
         return self._address(f"{name}.{self.cloud_domain}", self._public_port())
 

@@ -4,6 +4,7 @@ Rules
 1. A change is live from the next call: nothing is pushed again for it.
 2. Values are shown to whoever holds a key of the deployment, and to nobody in an error or a log.
 3. The two variables that every deployment has are nobody's to set.
+4. A change with which ``auth_config.py`` cannot be read is refused, and changes nothing (`providers`).
 """
 
 from typing import Annotated
@@ -13,12 +14,13 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.auth import OwnDeployment, TheChanges, TheOffice
 from control_plane.bodies import JsonRoute
-from control_plane.office import CLOUD_URL, SITE_URL
+from control_plane.office import CLOUD_URL, SITE_URL, Office
 from control_plane.problems import documented
+from control_plane.providers import reread
 from control_plane.refusals import InvalidField, LimitPassed, invalid_name
 from runtime import limits
 from runtime.errors import NotFound
-from runtime.names import InvalidName, parse_variable_name
+from runtime.names import DeploymentName, InvalidName, parse_variable_name
 
 router = APIRouter(prefix="/v1/deployments/{name}/env", tags=["environment"], route_class=JsonRoute)
 
@@ -51,7 +53,7 @@ async def list_variables(office: TheOffice, deployment: OwnDeployment) -> Variab
     return VariableList(variables=dict(sorted((await office.variables.all(deployment.name)).items())))
 
 
-@router.put("/{key}", responses=documented(400, 401, 403, 404, 413))
+@router.put("/{key}", responses=documented(400, 401, 403, 404, 413, 422))
 async def set_variable(
     office: TheOffice, changes: TheChanges, deployment: OwnDeployment, key: Key, body: VariableValue
 ) -> VariableSet:
@@ -68,13 +70,13 @@ async def set_variable(
         if total > limits.ENVIRONMENT_BYTES:
             limit = limits.ENVIRONMENT_BYTES
             raise LimitPassed("the environment is too large", "ENVIRONMENT_BYTES", limit, total, "value")
-        await office.variables.set(deployment.name, {name: value})
+        await _set(office, deployment.name, name, value)
         return created
 
     return VariableSet(key=name, created=await changes.make(deployment.name, change))
 
 
-@router.delete("/{key}", status_code=204, responses=documented(401, 403, 404))
+@router.delete("/{key}", status_code=204, responses=documented(401, 403, 404, 422))
 async def delete_variable(office: TheOffice, changes: TheChanges, deployment: OwnDeployment, key: Key) -> None:
     """Remove one variable, from the next call on."""
     name = _settable(key)
@@ -82,9 +84,16 @@ async def delete_variable(office: TheOffice, changes: TheChanges, deployment: Ow
     async def change() -> None:
         if name not in await office.variables.all(deployment.name):
             raise NotFound(f"there is no variable {name!r}")
-        await office.variables.set(deployment.name, {name: None})
+        await _set(office, deployment.name, name, None)
 
     await changes.make(deployment.name, change)
+
+
+async def _set(office: Office, deployment: DeploymentName, name: str, value: str | None) -> None:
+    providers = await reread(office, deployment, {name: value})
+    await office.variables.set(deployment, {name: value})
+    if providers is not None:
+        await providers.keep()
 
 
 def _settable(text: str) -> str:

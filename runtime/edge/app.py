@@ -21,7 +21,7 @@ from typing import Protocol
 
 from runtime.edge import cors
 from runtime.edge.exchange import Answer, Exchange, Send
-from runtime.edge.function_api import Admits, FunctionApi, Runner
+from runtime.edge.function_api import FunctionApi, Runner
 from runtime.edge.hosts import Addresses, Face, Hosts, Listener, Place, Scope
 from runtime.edge.intake import ClientLeft, Receive, read_target
 from runtime.edge.leaving import Departures
@@ -36,6 +36,8 @@ from runtime.edge.problems import (
 )
 from runtime.edge.routes import METHODS, Match, RouteTables
 from runtime.errors import CallerMistake, DeveloperMistake, MethodNotAllowed, NotFound
+from runtime.identification.callers import Admits, Callers, Identify
+from runtime.identity import NOBODY
 from runtime.invocation import Deployment, Failed, HttpInvocation, Version
 from runtime.names import DeploymentName, RequestIds
 from runtime.ports import Clock, LogEntry, Logs
@@ -72,6 +74,7 @@ class House:
     logs: Logs
     clock: Clock
     admits: Admits
+    identify: Identify
     details: Details
     release: str = "unknown"
 
@@ -89,7 +92,8 @@ class Door:
         self._tables = RouteTables()
         self._ids = RequestIds()
         self._departures = Departures()
-        self._functions = FunctionApi(house.hall, house.admits, house.details, house.release)
+        self._callers = Callers(house.identify, house.admits)
+        self._functions = FunctionApi(house.hall, self._callers, house.details, house.release)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
@@ -148,6 +152,7 @@ class Door:
             await self._answer_unmatched(version, path, exchange)
             return
         exchange.function, exchange.kind = match.route.key, Kind.HTTP_ACTION
+        authorization = cors.header(exchange.headers, b"authorization")
         invocation = HttpInvocation(
             deployment,
             version,
@@ -159,6 +164,7 @@ class Door:
             None if method in _BODILESS else await exchange.open_body(),
             exchange.request_id,
             exchange.client,
+            self._callers.claimed(deployment, authorization) if authorization else NOBODY,
         )
         answer = await self._house.hall.answer(invocation)
         if isinstance(answer, Failed):
@@ -196,11 +202,7 @@ class Door:
         exchange.note = f"{failure.exception}: {failure.message[:200]}"
         details = self._house.details
         authorization = cors.header(exchange.headers, b"authorization") or b""
-        if (
-            details is Details.HIDE
-            and authorization[:7].lower() == b"convex "
-            and await self._house.admits(name, authorization.decode("latin-1"))
-        ):
+        if details is Details.HIDE and authorization and await self._callers.is_administrator(name, authorization):
             details = Details.SHOW
         await exchange.refuse(failed_action(failure, exchange.request_id, details))
 

@@ -7,10 +7,11 @@ Rules
 1. A function that fails is HTTP 200 with ``"status": "error"``; only the platform's own refusals have other statuses.
 2. To a client an internal function looks exactly like a missing one. A deploy key may call both, and sees details.
 3. Any page may call it: CORS is open, on refusals too.
+4. A token or key that proves nothing is a 401 before anything runs, never an anonymous call.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 from urllib.parse import parse_qs
@@ -22,9 +23,10 @@ from runtime.edge import cors
 from runtime.edge.exchange import Exchange
 from runtime.edge.intake import read_all
 from runtime.edge.problems import TEXT, Details, application_data, server_error, to_json
-from runtime.errors import BadRequest, MethodNotAllowed, NotFound, TooLarge, Unauthorized
+from runtime.errors import BadRequest, MethodNotAllowed, NotFound, TooLarge
+from runtime.identification.callers import ANONYMOUS, Callers
 from runtime.invocation import Deployment, Failed, Invocation, Outcome, Succeeded, Version, traceback_text
-from runtime.names import DeploymentName, FunctionPath, InvalidName, parse_function_path
+from runtime.names import FunctionPath, InvalidName, parse_function_path
 from runtime.protocol import values
 from runtime.protocol.declaration import Kind, Visibility
 from runtime.protocol.messages import Failure, Reason
@@ -39,8 +41,6 @@ _ENDPOINTS: Mapping[str, Kind | None] = {
 _RUN = "/api/run/"
 _SYNC = re.compile(r"/api/(?:[^/]+/)?sync\Z")
 _FORMATS = ("json", "convex_encoded_json")
-
-Admits = Callable[[DeploymentName, str], Awaitable[bool]]
 
 
 class Runner(Protocol):
@@ -69,9 +69,9 @@ class _Call:
 class FunctionApi:
     """The function API of every deployment."""
 
-    def __init__(self, runner: Runner, admits: Admits, details: Details, release: str) -> None:
+    def __init__(self, runner: Runner, callers: Callers, details: Details, release: str) -> None:
         self._runner = runner
-        self._admits = admits
+        self._callers = callers
         self._details = details
         self._release = release
 
@@ -89,7 +89,9 @@ class FunctionApi:
             await self._run(deployment, await _read_call(path, exchange), exchange)
 
     async def _run(self, deployment: Deployment, call: _Call, exchange: Exchange) -> None:
-        administrator = await self._is_administrator(deployment.name, exchange)
+        authorization = cors.header(exchange.headers, b"authorization")
+        caller = await self._callers.find(deployment, authorization) if authorization else ANONYMOUS
+        administrator = caller.administrator
         details = Details.SHOW if administrator else self._details
         exchange.function, exchange.kind = str(call.path), call.kind
         version = deployment.version
@@ -105,18 +107,12 @@ class FunctionApi:
         else:
             exchange.kind = kind
             outcome = await self._runner.run(
-                Invocation(deployment, version, call.path, kind, call.args, exchange.request_id)
+                Invocation(
+                    deployment, version, call.path, kind, call.args, exchange.request_id, identity=caller.identity
+                )
             )
         body = _result(outcome, exchange, details)
         await exchange.reply(200, [(b"content-type", b"application/json")], to_json(body))
-
-    async def _is_administrator(self, name: DeploymentName, exchange: Exchange) -> bool:
-        authorization = cors.header(exchange.headers, b"authorization") or b""
-        if authorization[:7].lower() != b"convex ":
-            return False
-        if not await self._admits(name, authorization.decode("latin-1")):
-            raise Unauthorized(f"this is no deploy key of the deployment {name!r}; make one with 'warren keys'")
-        return True
 
 
 def _allowed_methods(path: str) -> tuple[str, ...]:

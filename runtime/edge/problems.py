@@ -161,6 +161,8 @@ def _headers(error: BaseException) -> HeaderList:
             return [(b"retry-after", b"%d" % error.retry_after)]
         case errors.IsolateLost() | errors.CommitConflict():
             return [(b"retry-after", b"1")]
+        case errors.InvalidToken():
+            return [(b"www-authenticate", b'Bearer error="invalid_token"')]
         case errors.Unauthorized():
             return [(b"www-authenticate", b'Convex realm="deploy key"')]
         case _:

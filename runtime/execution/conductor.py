@@ -220,7 +220,15 @@ class Conductor:
         self, invocation: Invocation | HttpInvocation, kind: Kind, function: str, transaction: Transaction | None = None
     ) -> Window:
         depth = invocation.depth if isinstance(invocation, Invocation) else 0
-        caller = Caller(invocation.deployment, invocation.version, kind, invocation.request_id, depth, transaction)
+        caller = Caller(
+            invocation.deployment,
+            invocation.version,
+            kind,
+            invocation.request_id,
+            depth,
+            transaction,
+            invocation.identity,
+        )
         return Window(self._rooms.table, caller, function, self._rooms.logs, self._clock)
 
 

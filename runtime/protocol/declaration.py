@@ -85,10 +85,54 @@ class RouteDeclaration(msgspec.Struct, frozen=True):
     cors: Cors | None = None
 
 
+class OidcProvider(msgspec.Struct, frozen=True, tag="oidc"):
+    """An OpenID Connect provider: it publishes at ``domain`` where its keys are. ``application_id`` is the audience."""
+
+    domain: str
+    application_id: str
+
+
+class JwtProvider(msgspec.Struct, frozen=True, tag="jwt"):
+    """Somebody who signs tokens: ``jwks`` is a URL or a ``data:`` URI. Without ``application_id`` any audience will do."""
+
+    issuer: str
+    jwks: str
+    algorithm: str
+    application_id: str | None = None
+
+
+Provider = OidcProvider | JwtProvider
+
+
+class IndexDeclaration(msgspec.Struct, frozen=True):
+    """One index of a table: its name, and the (dotted) fields that it is ordered by."""
+
+    name: str
+    fields: tuple[str, ...]
+
+
+class TableDeclaration(msgspec.Struct, frozen=True):
+    """One table of a schema: what its documents look like (a validator as JSON), and its indexes."""
+
+    name: str
+    document: Any
+    indexes: tuple[IndexDeclaration, ...] = ()
+
+
+class SchemaDeclaration(msgspec.Struct, frozen=True):
+    """The tables that a bundle describes. Without ``validation`` its documents are not compared with it."""
+
+    tables: tuple[TableDeclaration, ...] = ()
+    validation: bool = True
+
+
 class Declaration(msgspec.Struct, frozen=True):
-    """Everything a bundle contains. ``routes`` is ``None`` when there is no ``http.py``."""
+    """Everything a bundle contains. ``routes`` is ``None`` without an ``http.py``, ``auth`` without an
+    ``auth_config.py``."""
 
     functions: tuple[FunctionDeclaration, ...] = ()
     routes: tuple[RouteDeclaration, ...] | None = None
     cors: Cors | None = None
     warnings: tuple[Diagnostic, ...] = ()
+    auth: tuple[Provider, ...] | None = None
+    schema: SchemaDeclaration | None = None

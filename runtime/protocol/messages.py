@@ -19,7 +19,10 @@ from msgspec import Raw
 from runtime.protocol.declaration import Declaration, Diagnostic, Kind
 
 # What a refused syscall or a failed nested call may raise in the tenant's code. ``ApplicationError`` carries ``data``.
-RAISABLE = ("ValueError", "TypeError", "RuntimeError", "LimitExceeded", "FunctionError", "ApplicationError")
+RAISABLE = (
+    *("ValueError", "TypeError", "RuntimeError"),
+    *("LimitExceeded", "FunctionError", "ApplicationError", "InvalidToken"),
+)
 
 HeaderList = list[tuple[bytes, bytes]]
 

@@ -5,7 +5,8 @@ one *number*; an int past ±2^53 must be `Int64`. Bytes are MessagePack with `In
 of Convex's HTTP API (``{"$integer": …}``, ``{"$bytes": …}``, ``{"$float": …}``).
 
 Rules
-1. Exact types only: a subclass of ``dict`` or ``str`` could answer differently each time it is asked.
+1. Exact types only: a subclass of ``dict`` or ``str`` could answer differently each time it is asked. `UserIdentity` is
+   ours, and counts as the dict it is.
 2. An error names the path of what it refuses: ``value.items[3].price``.
 3. Size and depth are measured on what will be stored, never believed.
 """
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from runtime import limits
+from runtime.protocol.user_identity import UserIdentity
 
 SAFE_INTEGER = 2**53
 _INT64 = 1
@@ -96,6 +98,8 @@ def check(value: Any, path: str = "value", depth: int = limits.VALUE_DEPTH) -> N
         if depth <= 0:
             raise InvalidValue(f"{path} is nested deeper than {limits.VALUE_DEPTH} levels")
         _check_members(value, path, depth - 1)
+    elif kind is UserIdentity:
+        check(dict(value), path, depth)
     elif value is not None and kind not in (bool, float, bytes, Int64):
         raise InvalidValue(
             f"{path} is of type {kind.__name__}: a value is None, bool, int, float, str, bytes, list, dict or Int64"

@@ -10,11 +10,12 @@ from typing import Any, ClassVar, NoReturn
 from msgspec import Raw
 
 from runtime.protocol import values
+from runtime.sdk.auth.identity import Auth
 from runtime.sdk.database import DatabaseReader, DatabaseWriter
 from runtime.sdk.references import function_path
 from runtime.sdk.running import Running
 
-_LATER = frozenset({"auth", "storage", "scheduler"})
+_LATER = frozenset({"storage", "scheduler"})
 _KNOWN = frozenset({"db", "run_query", "run_mutation", "run_action"})
 
 
@@ -37,6 +38,11 @@ class _Context:
     def deployment(self) -> str:
         """The name of the deployment."""
         return self._running.deployment
+
+    @property
+    def auth(self) -> Auth:
+        """Who the end user is."""
+        return Auth(self._running)
 
     async def run_query(self, ref: Any, args: Mapping[str, Any] | None = None, /, **kwargs: Any) -> Any:
         """Call a query and return its result."""

@@ -95,7 +95,9 @@ def _invocation(caller: Caller, kind: Kind, arguments: RunArguments) -> Invocati
     if len(args) > limits.VALUE_BYTES:
         raise SyscallRefused(f"arguments of {len(args)} bytes, limit {limits.VALUE_BYTES}", "LimitExceeded")
     path = _path(caller, kind, arguments.path)
-    return Invocation(caller.deployment, caller.version, path, kind, args, caller.request_id, caller.depth + 1)
+    return Invocation(
+        caller.deployment, caller.version, path, kind, args, caller.request_id, caller.depth + 1, caller.identity
+    )
 
 
 def _path(caller: Caller, kind: Kind, text: str) -> FunctionPath:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from runtime.errors import SyscallRefused
+from runtime.identity import NOBODY, Identity
 from runtime.invocation import Deployment, Version
 from runtime.names import RequestId
 from runtime.protocol.declaration import Kind
@@ -38,6 +39,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     request_id: RequestId
     depth: int
     transaction: Transaction | None
+    identity: Identity = NOBODY
 
     def require_transaction(self) -> Transaction:
         """The caller's transaction; entries for queries and mutations may rely on it."""

@@ -97,6 +97,7 @@ class Transaction:
         "_pending",
         "_reads",
         "_snapshot",
+        "looked_at_identity",
         "journal",
         "now",
         "position",
@@ -115,6 +116,7 @@ class Transaction:
         self._ended = False
 
     # --- its end ------------------------------------------------------------------------------------------------------
+        self.looked_at_identity = False
 
     async def commit(self) -> None:
         """Make everything durable, or raise `CommitConflict` when what was read has changed; then nothing was

@@ -17,9 +17,11 @@ from runtime.edge.connection import Connection, listen
 from runtime.edge.hosts import Addresses, Listener
 from runtime.edge.problems import Details
 from runtime.execution.conductor import Timing
+from runtime.identity import BadToken, KnownUser
 from runtime.invocation import Deployment, Failed, HttpInvocation, Invocation, Outcome, Version
 from runtime.names import DeploymentName, VersionNumber
 from runtime.ports import Following, LogEntry, LogQuery
+from runtime.protocol import values
 from runtime.protocol.declaration import (
     Cors,
     Declaration,
@@ -166,6 +168,13 @@ async def admits(name: DeploymentName, authorization: str) -> bool:
     return authorization == KEY and name == NAME
 
 
+async def identify(deployment: Deployment, token: str) -> KnownUser | BadToken:
+    """Whom the test's provider vouches for: the text of a good token is its user's name."""
+    if token.startswith("good-"):
+        return KnownUser(values.encode({"subject": token}), f"https://provider.example|{token}")
+    return BadToken("Unauthenticated", "the token is not a good one")
+
+
 async def control_plane(scope: Any, receive: Any, send: Any) -> None:
     """What answers everything that is no deployment's."""
     if scope["type"] == "lifespan":
@@ -265,7 +274,7 @@ async def opened(
 ) -> AsyncIterator[Front]:
     """Open a front door for a deployment that declared this."""
     hall, names, journal = Hall(), Names(deployment(declaration)), Journal()
-    house = House(hall, names, journal, Midnight(), admits, details, "0.0.1")
+    house = House(hall, names, journal, Midnight(), admits, identify, details, "0.0.1")
     door = Door(house, addresses or Addresses("site.localhost", "cloud.localhost"), listener, fallback)
     server = uvicorn.Server(listen(door, host="127.0.0.1", port=0, connection=connection))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of uvicorn before 0.29

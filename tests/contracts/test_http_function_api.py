@@ -1,5 +1,6 @@
 """What does a client of the function API see?"""
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from runtime import limits
 from runtime.edge.hosts import Addresses
 from runtime.errors import CommitConflict
+from runtime.identity import NOBODY, KnownUser
 from runtime.invocation import Failed, Succeeded
 from runtime.protocol import values
 from runtime.protocol.declaration import Declaration, Kind, Visibility
@@ -102,8 +104,39 @@ async def test_a_deploy_key_may_call_internal_functions_and_sees_details(front: 
 
 
 async def test_a_bearer_token_makes_nobody_an_administrator(front: Front) -> None:
-    token = f"Authorization: Bearer {KEY.partition(' ')[2]}"
-    assert b"Could not find" in (await call(front, "/api/query", {"path": "messages:secret"}, token)).body
+    answer = await call(front, "/api/query", {"path": "messages:secret"}, "Authorization: Bearer good-one")
+    assert b"Could not find" in answer.body
+
+
+@pytest.mark.parametrize("header", [f"Bearer {KEY.partition(' ')[2]}", "Bearer", "Basic dXNlcjpwYXNz", "good-one"])
+async def test_a_token_that_proves_nothing_is_401_before_anything_runs(front: Front, header: str) -> None:
+    answer = await call(front, "/api/query", {"path": "messages:list"}, f"Authorization: {header}")
+    assert answer.status == 401 and front.hall.ran == []
+    assert answer["www-authenticate"].startswith("Bearer ")
+    assert json.loads(answer.body)["code"] in ("Unauthenticated", "InvalidAuthHeader")
+
+
+async def test_a_verified_user_travels_with_the_invocation(front: Front) -> None:
+    front.hall.outcome = Succeeded(values.encode(1))
+    await call(front, "/api/query", {"path": "messages:list"}, "authorization: bEARER good-one")
+    await call(front, "/api/query", {"path": "messages:list"})
+    known, nobody = [ran.identity for ran in front.hall.ran]
+    assert isinstance(known, KnownUser) and known.token_identifier == "https://provider.example|good-one"
+    assert nobody == NOBODY
+
+
+async def test_an_administrator_acts_as_whom_they_name(front: Front) -> None:
+    front.hall.outcome = Succeeded(values.encode(1))
+    acting = base64.b64encode(b'{"issuer": "https://i.example", "subject": "zed", "name": "Zed"}').decode()
+    name, _, secret = KEY.partition(" ")[2].partition("|")
+    for key in (f"{KEY}:{acting}", f"Convex prod:{name}|{secret}:{acting}", KEY):
+        await call(front, "/api/query", {"path": "messages:secret"}, f"Authorization: {key}")
+    *acted, plain = [ran.identity for ran in front.hall.ran]
+    for user in acted:
+        assert isinstance(user, KnownUser) and values.decode(user.claims)["tokenIdentifier"] == "https://i.example|zed"
+    assert plain == NOBODY
+    wrong = await call(front, "/api/query", {"path": "messages:secret"}, f"Authorization: {KEY}:not-base64!")
+    assert wrong.status == 401 and "base64" in json.loads(wrong.body)["message"]
 
 
 async def test_a_failed_function_is_200_with_its_details_hidden(front: Front) -> None:

@@ -230,7 +230,7 @@ def test_a_node_module_is_refused_by_name(host: Host) -> None:
     assert found[0][0] == "m.mjs"
 
 
-@pytest.mark.parametrize("name", ["schema", "crons", "auth_config"])
+@pytest.mark.parametrize("name", ["crons"])
 def test_files_of_later_versions_are_refused(host: Host, name: str) -> None:
     found = refused(host, **{name: "x = 1"})
     assert "not supported by this version" in found[0][2]

@@ -35,8 +35,10 @@ from runtime.protocol.messages import (
     Returned,
     Syscall,
 )
+from runtime.protocol.user_identity import UserIdentity
 from runtime.sandbox.guest.loop import GuestLoop
 from runtime.sandbox.guest.tracebacks import CallMistake, clean, describe, failure_of, frames_of
+from runtime.sdk.auth.identity import InvalidToken
 from runtime.sdk.context import ActionCtx, MutationCtx, QueryCtx
 from runtime.sdk.functions import ApplicationError, FunctionError, LimitExceeded, RegisteredFunction
 from runtime.sdk.running import RUNNING, Running
@@ -49,6 +51,7 @@ _RAISED: dict[str, type[Exception]] = {
     "RuntimeError": RuntimeError,
     "LimitExceeded": LimitExceeded,
     "FunctionError": FunctionError,
+    "InvalidToken": InvalidToken,
 }
 _CONTEXTS: dict[Kind, Callable[[Running], Any]] = {
     Kind.QUERY: QueryCtx,
@@ -326,7 +329,8 @@ class FunctionCall(Conversation):
 def _result(function: RegisteredFunction, result: Any) -> bytes:
     try:
         if function.returns is not None:
-            result = function.returns.check(result, "result")
+            # The user's identity may be promised as the dict it is.
+            result = function.returns.check(dict(result) if type(result) is UserIdentity else result, "result")
         encoded = values.encode(result, "result")
     except Mismatch as error:
         raise CallMistake(Reason.RETURNS, "ReturnsValidationError", f"{function.path}: {error}") from None

@@ -15,10 +15,20 @@ from types import ModuleType
 from typing import Any
 
 from runtime import limits
-from runtime.protocol.declaration import Cors, Diagnostic, FunctionDeclaration, Kind, RouteDeclaration, Shape
+from runtime.protocol.declaration import (
+    Cors,
+    Diagnostic,
+    FunctionDeclaration,
+    Kind,
+    Provider,
+    RouteDeclaration,
+    SchemaDeclaration,
+    Shape,
+)
 from runtime.sandbox.guest import asgi
 from runtime.sandbox.guest.http_calls import Route
 from runtime.sandbox.guest.tracebacks import MARK
+from runtime.sdk.auth.providers import AuthConfig
 from runtime.sdk.functions import RegisteredFunction
 from runtime.sdk.router import HttpRouter, RouteEntry, RouteError
 
@@ -33,6 +43,8 @@ class Collected:
     handlers: dict[str, Route] = field(default_factory=dict)
     cors: Cors | None = None
     wrong: list[Diagnostic] = field(default_factory=list)
+    auth: tuple[Provider, ...] | None = None
+    schema: SchemaDeclaration | None = None
 
 
 def collect(modules: Mapping[str, ModuleType], files: Mapping[str, str]) -> Collected:
@@ -45,6 +57,10 @@ def collect(modules: Mapping[str, ModuleType], files: Mapping[str, str]) -> Coll
         if path == "http.py":
             _collect_routes(getattr(modules[dotted], "http", None), found)
     _count(found)
+        elif path == "auth_config.py":
+            _collect_providers(getattr(modules[dotted], "auth_config", None), found)
+        elif path == "schema.py":
+            _collect_schema(getattr(modules[dotted], "schema", None), found)
     return found
 
 
@@ -136,6 +152,26 @@ def _handler(entry: RouteEntry) -> Callable[[Any, Any], Any]:
 
 
 def _count(found: Collected) -> None:
+def _collect_providers(config: Any, found: Collected) -> None:
+    if isinstance(config, AuthConfig):
+        found.auth = config.declaration
+        return
+    text = "auth_config.py must define `auth_config`, an AuthConfig: auth_config = AuthConfig(providers=[…])"
+    if config is not None:
+        text += f"; it is of type {type(config).__name__}"
+    found.wrong.append(Diagnostic("auth_config.py", 1, text))
+
+
+def _collect_schema(schema: Any, found: Collected) -> None:
+    if isinstance(schema, Schema):
+        found.schema = schema.declare()
+        return
+    text = "schema.py must define `schema`: schema = define_schema({…})"
+    if schema is not None:
+        text += f"; it is of type {type(schema).__name__}"
+    found.wrong.append(Diagnostic("schema.py", 1, text))
+
+
     for what, number in (("functions", len(found.functions)), ("routes", len(found.routes or ()))):
         if number > limits.DECLARATION_ITEMS:
             text = f"{number} {what} in this bundle, limit {limits.DECLARATION_ITEMS}"

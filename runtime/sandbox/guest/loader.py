@@ -38,7 +38,7 @@ from runtime.sdk.running import RUNNING, Running
 PACKAGE = "_bundle"
 _MODULE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py\Z")
 _NODE_SCRIPT = re.compile(r"\A(?:\s+|//[^\n]*\n|/\*.*?\*/)*(['\"])use node\1", re.DOTALL)
-_LATER = {"schema.py": "schemas", "crons.py": "crons", "auth_config.py": "identity providers"}
+_LATER = {"crons.py": "crons"}
 _SEED = 20
 
 
@@ -89,6 +89,8 @@ def load(
         routes=collected.routes,
         cors=collected.cors,
         warnings=tuple(parsed.warnings),
+        auth=collected.auth,
+        schema=collected.schema,
     )
     return Bundle(declaration, collected.callables, collected.handlers)
 

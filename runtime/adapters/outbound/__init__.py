@@ -1,0 +1,1 @@
+"""The way out: connections to where a tenant, or somebody a tenant named, says, under the rules of `egress`."""
