@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from runtime.names import DeploymentName
 from runtime.ports import Clock, Deployments, Keys, Logs, Variables, Versions
 from runtime.protocol.declaration import Declaration
+from runtime.syscalls.schemas.keeper import Schemas
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class Office:
     versions: Versions
     variables: Variables
     keys: Keys
+    schemas: Schemas
     logs: Logs
     clock: Clock
     analyse: Analyse

@@ -1,7 +1,7 @@
 """How does a bundle become the active version?
 
-Unpack, analyse in an isolate, look the claim over, keep, switch: in this order, one push of a deployment at a time.
-Knows ports and archives, no HTTP.
+Unpack, analyse in an isolate, look the claim over, bring its schema into force, keep, switch: in this order, one push
+of a deployment at a time. Knows ports and archives, no HTTP.
 
 Rules
 1. Until the registry has kept the version, whole, nothing has changed: the running version answers on.
@@ -29,6 +29,8 @@ from runtime.names import DeploymentName, InvalidName, RequestId, VersionNumber,
 from runtime.ports import LogEntry
 from runtime.protocol.declaration import Cors, Declaration, Diagnostic, FunctionDeclaration, RouteDeclaration, Shape
 from runtime.protocol.messages import Level
+from runtime.syscalls.schemas.claims import objection_to
+from runtime.syscalls.schemas.keeper import Look
 
 # Unpacked bundles are large: so many are held at once, by all pushes together.
 _UNPACKED_AT_ONCE = 4
@@ -92,9 +94,14 @@ class Pushing:
         deployment = await office.deployments.load(name)
         if deployment is None:
             raise NotFound(f"there is no deployment {name!r} any more")
-        if deployment.version is not None and _is_same(deployment.version, sha256, declaration):
-            return Pushed(deployment.version.number, sha256, declaration, unchanged=True)
-        number = await office.versions.add(name, sha256, bundle, declaration, office.clock.now())
+        live = deployment.version
+        old = live.declaration.schema if live is not None else None
+        if live is not None and _is_same(live, sha256, declaration):
+            # What a crash has left half done is done here.
+            await office.schemas.prepare(name, declaration.schema, old, Look.COMPARED)
+            return Pushed(live.number, sha256, declaration, unchanged=True)
+        async with office.schemas.changing(name, declaration.schema, old):
+            number = await office.versions.add(name, sha256, bundle, declaration, office.clock.now())
         return Pushed(number, sha256, declaration, unchanged=False)
 
 
@@ -117,10 +124,23 @@ def look_over(declaration: Declaration, bundle: dict[str, bytes]) -> None:
     routes = declaration.routes or ()
     _count("functions", len(declaration.functions), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
     _count("routes", len(routes), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
+    _look_over_schema(declaration)
     _count("warnings", len(declaration.warnings), "DIAGNOSTICS", limits.DIAGNOSTICS)
     found = next(_objections(declaration, bundle), None)
     if found is not None:
         raise PushRefused([found])
+
+
+def _look_over_schema(declaration: Declaration) -> None:
+    if declaration.schema is None:
+        return
+    limit = int(limits.VALIDATOR_BYTES)
+    if all(_is_validator(table.document) for table in declaration.schema.tables):
+        problem = objection_to(declaration.schema)
+    else:
+        problem = f"a table has a validator that is not JSON of at most {limit} bytes (limit VALIDATOR_BYTES)"
+    if problem is not None:
+        raise PushRefused([Diagnostic(file="schema.py", line=1, message=problem)])
 
 
 def _count(what: str, observed: int, name: str, limit: Limit) -> None:

@@ -33,9 +33,10 @@ from runtime.edge.app import App
 from runtime.edge.connection import listen
 from runtime.edge.hosts import Listener
 from runtime.errors import Unauthorized
-from runtime.main import Cellar, Router, SystemClock, open_cellar, run_router
+from runtime.main import Router, SystemClock, open_cellar, run_router
 from runtime.names import DeploymentName
 from runtime.settings import Settings
+from runtime.syscalls.schemas.keeper import Schemas
 
 DRAIN = 10
 _BACKLOG = 2048
@@ -61,9 +62,9 @@ async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     with _sockets(settings) as (main, site):
         settings = replace(settings, port=_port(main), site_port=_port(site) if site else settings.site_port)
         clock = SystemClock()
-        async with open_cellar(settings.data, clock) as (registry, documents, files):
-            metered = MeteredLogs(files)
-            cellar = Cellar(registry, documents, files, metered)
+        async with open_cellar(settings, clock) as kept:
+            metered = MeteredLogs(kept.files)
+            cellar = replace(kept, logs=metered)
             async with run_router(settings, cellar, clock, _hash_seed(settings.data)) as router:
                 office = _office(router, metered)
                 listeners = [_Listener(_main_door(router, office), settings, main)]
@@ -71,7 +72,7 @@ async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
                     listeners.append(
                         _Listener(router.door(Listener.SITE, _admits(office), office.version), settings, site)
                     )
-                await _run(listeners, files.end_readers, _addresses(settings), on_ready)
+                await _run(listeners, kept.files.end_readers, _addresses(settings), on_ready)
 
 
 def _spare_the_collector() -> None:
@@ -181,6 +182,7 @@ def _office(router: Router, metered: MeteredLogs) -> Office:
         versions=registry.versions,
         variables=registry.variables,
         keys=registry.keys,
+        schemas=Schemas(router.cellar.documents, router.clock),
         logs=metered,
         clock=router.clock,
         analyse=router.analyst.analyse,

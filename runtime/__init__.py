@@ -27,8 +27,10 @@ from runtime.sdk.functions import (
     mutation,
     query,
 )
+from runtime.sdk.pagination import PaginationOptions, PaginationResult
 from runtime.sdk.references import api, internal
 from runtime.sdk.router import HttpRouter
+from runtime.sdk.schema import define_schema, define_table
 from runtime.sdk.validators import v
 
 __all__ = [
@@ -36,9 +38,9 @@ __all__ = [
     "URL",
     "AbortSignal",
     "ApplicationError",
+    "AuthConfig",
     "Blob",
     "Cors",
-    "AuthConfig",
     "File",
     "FormData",
     "FunctionError",
@@ -46,18 +48,20 @@ __all__ = [
     "HttpRouter",
     "Id",
     "Int64",
-    "LimitExceeded",
-    "Request",
     "InvalidToken",
     "JwtProvider",
-    "Response",
+    "LimitExceeded",
     "OidcProvider",
     "PaginationOptions",
     "PaginationResult",
+    "Request",
+    "Response",
     "URLSearchParams",
+    "UserIdentity",
     "action",
     "api",
-    "UserIdentity",
+    "define_schema",
+    "define_table",
     "env",
     "http_action",
     "internal",

@@ -5,8 +5,8 @@ range of it is two of them. All indexes of a deployment share one keyspace: a ke
 number, then its values. Knows no document and no storage.
 
 Rules
-1. Order across types: (missing) < None < Int64 < number < bool < str < bytes < list < dict. The byte 0x01 is kept for a
-   missing field. An ``int`` and a ``float`` are one number: ``1`` and ``1.0`` have the same key.
+1. Order across types: `MISSING` < None < Int64 < number < bool < str < bytes < list < dict. An ``int`` and a ``float``
+   are one number: ``1`` and ``1.0`` have the same key.
 2. Numbers stand in IEEE 754 total order, so -0.0 comes before 0 and NaNs stand at the ends. Text stands by its UTF-8
    bytes.
 3. No encoded value is a prefix of another one: what begins with a key's bytes has these values in front, and nothing
@@ -15,6 +15,7 @@ Rules
 
 import struct
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any
 
 from runtime.protocol.values import Int64
@@ -25,6 +26,16 @@ LAST = b"\xff"
 NEXT = b"\x00"
 """Appended to a key: the first key after it."""
 
+
+class Missing(Enum):
+    """What stands in an index for a field that a document does not have."""
+
+    MISSING = "MISSING"
+
+
+MISSING = Missing.MISSING
+
+_MISSING = b"\x01"
 _NONE = b"\x02"
 _INT64 = b"\x03"
 _NUMBER = b"\x04"
@@ -78,6 +89,8 @@ def encode_value(value: Any) -> bytes:
         return _BYTES + bytes(value).replace(b"\x00", _ESCAPED_ZERO) + _TEXT_END
     if kind is list:
         return _LIST + encode(value) + _END
+    if value is MISSING:
+        return _MISSING
     assert kind is dict, f"{kind.__name__} is not a value"
     fields = [encode_value(name) + encode_value(value[name]) for name in sorted(value)]
     return _DICT + b"".join(fields) + _END

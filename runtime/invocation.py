@@ -30,10 +30,14 @@ class Version:
     bundle: Mapping[str, bytes]
     declaration: Declaration
     functions: Mapping[str, FunctionDeclaration] = field(init=False)
+    indexes: Mapping[tuple[str, str], tuple[str, ...]] = field(init=False)  # table and name → fields
 
     def __post_init__(self) -> None:
         by_path = {function.path: function for function in self.declaration.functions}
         object.__setattr__(self, "functions", by_path)
+        tables = self.declaration.schema.tables if self.declaration.schema is not None else ()
+        indexes = {(table.name, index.name): index.fields for table in tables for index in table.indexes}
+        object.__setattr__(self, "indexes", indexes)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -57,11 +61,11 @@ class Invocation(msgspec.Struct, frozen=True, gc=False):
     args: bytes
     request_id: RequestId
     depth: int = 0
+    identity: Identity = NOBODY
 
 
 class Client:
     """Whether the client of an HTTP action is still there. One listener; told at once if it comes too late."""
-    identity: Identity = NOBODY
 
     __slots__ = ("_listener", "gone")
 
@@ -109,14 +113,16 @@ class HttpInvocation(msgspec.Struct, frozen=True, gc=False):
     body: bytes | RequestBody | None
     request_id: RequestId
     client: Client
+    identity: Identity = NOBODY
 
 
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
-    """The function returned this encoded value."""
-    identity: Identity = NOBODY
+    """The function returned this encoded value. ``position`` is the commit that its writes are in, or for a query the
+    last one that it saw; 0 for actions."""
 
     value: bytes
     lines: tuple[str, ...] = ()
+    position: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, gc=False):

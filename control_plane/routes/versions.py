@@ -1,7 +1,8 @@
 """Which versions are kept, and how does one go back?
 
 Rules
-1. Going back makes an older version active as it was analysed then: nothing is built or loaded for it.
+1. Going back makes an older version active as it was analysed then: its code is not built or loaded for it. Its indexes
+   are there when it is live: those of the version before are kept, those of earlier ones are built again.
 2. Numbers are never used twice, also when their version is no longer kept.
 """
 
@@ -14,9 +15,11 @@ from control_plane.auth import OwnDeployment, TheChanges, TheOffice
 from control_plane.bodies import JsonRoute
 from control_plane.problems import documented, request_id_of
 from runtime import limits
+from runtime.errors import NotFound
 from runtime.names import RequestId, VersionNumber
 from runtime.ports import LogEntry
 from runtime.protocol.messages import Level
+from runtime.syscalls.schemas.keeper import Look
 
 router = APIRouter(prefix="/v1/deployments/{name}", tags=["versions"], route_class=JsonRoute)
 
@@ -80,8 +83,15 @@ async def rollback(
 
     async def change() -> int | None:
         now = await office.deployments.summary(deployment.name)
-        await office.versions.activate(deployment.name, number)
-        return now.active if now else None
+        live = now.active if now else None
+        new = await office.versions.declaration(deployment.name, number)
+        if new is None:
+            raise NotFound(f"there is no version {number} of {deployment.name!r}, or it is no longer kept")
+        old = await office.versions.declaration(deployment.name, live) if live is not None else None
+        schemas = (new.schema, old.schema if old else None)
+        async with office.schemas.changing(deployment.name, *schemas, Look.LEFT):
+            await office.versions.activate(deployment.name, number)
+        return live
 
     previous = await changes.make(deployment.name, change)
     text = f"version {number} is active again, before it was {previous}"

@@ -131,6 +131,12 @@ class MemoryVersions:
         record = self._records.by_name.get(name)
         return [record.versions[number][0] for number in sorted(record.versions, reverse=True)] if record else []
 
+    async def declaration(self, name: DeploymentName, number: VersionNumber) -> Declaration | None:
+        """What a version that is kept declared."""
+        record = self._records.by_name.get(name)
+        kept = record.versions.get(number) if record else None
+        return kept[1].declaration if kept else None
+
 
 class MemoryVariables:
     """The port `Variables` in memory."""

@@ -177,6 +177,12 @@ class SqliteVersions:
 
         return await self._file.read(look)
 
+    async def declaration(self, name: DeploymentName, number: VersionNumber) -> Declaration | None:
+        """What a version that is kept declared."""
+        statement = "SELECT declaration FROM versions WHERE deployment=? AND number=?"
+        row = await self._file.read(lambda db: db.execute(statement, (name, number)).fetchone())
+        return _declarations.decode(row[0]) if row else None
+
 
 class SqliteVariables:
     """The port `Variables` over SQLite."""

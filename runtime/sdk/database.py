@@ -15,12 +15,13 @@ from typing import Any, Literal
 from msgspec import Raw
 
 from runtime.protocol import values
+from runtime.sdk.pagination import PaginationResult, Piece, read_options, read_page
 from runtime.sdk.running import Running
 
 Document = dict[str, Any]
 Predicate = Callable[[Document], Any]
 
-_INDEXES = {"by_creation_time": "_creationTime", "by_id": "_id"}
+SYSTEM_TABLES = ("_scheduled_functions", "_storage")
 _BATCH = 128
 _BATCH_MAX = 1024
 
@@ -38,55 +39,44 @@ UNSET = Unset.UNSET
 
 
 class IndexRange:
-    """The part of an index that a query reads: ``q.eq(field, value)`` or a lower and an upper bound."""
+    """The part of an index that a query reads.
 
-    __slots__ = ("_field", "_index", "lower", "lower_inclusive", "upper", "upper_inclusive")
+    First ``q.eq`` on the index's fields in their order, then a lower and an upper bound on the next one. ``UNSET`` as a
+    value means a field that is missing; it comes before all others, and ``None`` after it.
+    """
 
-    def __init__(self, index: str, field: str) -> None:
-        self._index = index
-        self._field = field
-        self.lower: list[Any] = []
-        self.upper: list[Any] = []
-        self.lower_inclusive = True
-        self.upper_inclusive = True
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        self.steps: list[list[Any]] = []
 
     def eq(self, field: str, value: Any) -> "IndexRange":
         """Only documents whose field is this value."""
-        self._bound_lower(field, value, True)
-        self._bound_upper(field, value, True)
-        return self
+        return self._add("eq", field, value)
 
     def gt(self, field: str, value: Any) -> "IndexRange":
         """Only documents whose field comes after this value."""
-        return self._bound_lower(field, value, False)
+        return self._add("gt", field, value)
 
     def gte(self, field: str, value: Any) -> "IndexRange":
         """Only documents whose field is this value or comes after it."""
-        return self._bound_lower(field, value, True)
+        return self._add("gte", field, value)
 
     def lt(self, field: str, value: Any) -> "IndexRange":
         """Only documents whose field comes before this value."""
-        return self._bound_upper(field, value, False)
+        return self._add("lt", field, value)
 
     def lte(self, field: str, value: Any) -> "IndexRange":
         """Only documents whose field is this value or comes before it."""
-        return self._bound_upper(field, value, True)
+        return self._add("lte", field, value)
 
-    def _bound_lower(self, field: str, value: Any, inclusive: bool) -> "IndexRange":
-        self._require(field, self.lower, "lower")
-        self.lower, self.lower_inclusive = [value], inclusive
+    def _add(self, verb: str, field: str, value: Any) -> "IndexRange":
+        if value is UNSET:
+            self.steps.append([verb, _text(field, "field")])
+        else:
+            values.check(value, f"q.{verb}({field!r})")
+            self.steps.append([verb, _text(field, "field"), value])
         return self
-
-    def _bound_upper(self, field: str, value: Any, inclusive: bool) -> "IndexRange":
-        self._require(field, self.upper, "upper")
-        self.upper, self.upper_inclusive = [value], inclusive
-        return self
-
-    def _require(self, field: str, bound: list[Any], side: str) -> None:
-        if field != self._field:
-            raise ValueError(f"index {self._index!r} has the field {self._field!r}, not {field!r}")
-        if bound:
-            raise ValueError(f"index {self._index!r} has a {side} bound already")
 
 
 class Query:
@@ -107,10 +97,8 @@ class Query:
         """Read by this index, and only the range that ``build`` describes."""
         if self._range is not None:
             raise ValueError("a query reads one index: with_index was called twice")
-        if name not in _INDEXES:
-            raise ValueError(f"table {self._table!r} has no index {name!r}: there are {', '.join(_INDEXES)}")
-        self._index = name
-        self._range = IndexRange(name, _INDEXES[name])
+        self._index = _text(name, "index")
+        self._range = IndexRange()
         if build is not None and build(self._range) is not self._range:
             raise TypeError("the range of with_index is a function like: lambda q: q.eq('_id', id)")
         return self
@@ -157,6 +145,19 @@ class Query:
         """Count the documents; each counts as read."""
         return len(await self._read(None))
 
+    async def paginate(self, options: Mapping[str, Any]) -> PaginationResult:
+        """Return one page, and the cursor of the next: ``{"page": […], "isDone": …, "continueCursor": …}``."""
+        asked = read_options(options)
+        self._begin(None)
+        return await read_page(asked, self._page, self._keep if self._filters else None)
+
+    async def _page(self, cursor: str | None, end: str | None, limit: int, first: bool) -> Piece:
+        answer: Piece = await self._running.syscall("db.page", *self._question(), cursor, end, limit, first)
+        return answer
+
+    def _keep(self, document: Document) -> bool:
+        return all(_judge(predicate, document) for predicate in self._filters)
+
     async def __aiter__(self) -> AsyncIterator[Document]:
         cursor, batch = self._begin(None)
         while batch:
@@ -166,7 +167,9 @@ class Query:
             batch = min(batch * 2, _BATCH_MAX) if cursor is not None else 0
 
     def __await__(self) -> Any:
-        raise TypeError("a query is no result yet: add .collect(), .take(n), .first(), .unique() or .count()")
+        raise TypeError(
+            "a query is no result yet: add .collect(), .take(n), .first(), .unique(), .count() or .paginate(…)"
+        )
 
     def _begin(self, wanted: int | None) -> tuple[bytes | None, int]:
         if self._used:
@@ -186,23 +189,15 @@ class Query:
         return found if wanted is None else found[:wanted]
 
     async def _scan(self, cursor: bytes | None, limit: int) -> tuple[list[Document], bytes | None]:
-        bounds = self._range or IndexRange(self._index, "")
-        answer = await self._running.syscall(
-            "db.scan",
-            self._table,
-            self._index,
-            Raw(values.encode(bounds.lower, "lower bound")),
-            bounds.lower_inclusive,
-            Raw(values.encode(bounds.upper, "upper bound")),
-            bounds.upper_inclusive,
-            self._order or "asc",
-            cursor,
-            limit,
-        )
+        answer = await self._running.syscall("db.scan", *self._question(), cursor, limit)
         documents: list[Document] = answer["documents"]
         if self._filters:
-            documents = [one for one in documents if all(_judge(predicate, one) for predicate in self._filters)]
+            documents = [one for one in documents if self._keep(one)]
         return documents, answer["cursor"]
+
+    def _question(self) -> tuple[str, str, Raw, str]:
+        steps = [] if self._range is None else self._range.steps
+        return self._table, self._index, Raw(values.encode(steps, "range")), self._order or "asc"
 
 
 def _judge(predicate: Predicate, document: Document) -> bool:
@@ -210,6 +205,26 @@ def _judge(predicate: Predicate, document: Document) -> bool:
     if hasattr(verdict, "__await__"):
         raise TypeError("the function given to filter() must not be async")
     return bool(verdict)
+
+
+class SystemReader:
+    """``ctx.db.system``."""
+
+    __slots__ = ("_running",)
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    async def get(self, id: str) -> Document | None:
+        """Return the system's document with this id, or ``None``."""
+        found: Document | None = await self._running.syscall("db.get_system", _text(id, "id"))
+        return found
+
+    def query(self, table: str) -> Query:
+        """Ask about the documents of one of the system's tables."""
+        if _text(table, "table") not in SYSTEM_TABLES:
+            raise ValueError(f"the system has no table {table!r}: there are {', '.join(SYSTEM_TABLES)}")
+        return Query(self._running, table)
 
 
 class DatabaseReader:
@@ -227,7 +242,14 @@ class DatabaseReader:
 
     def query(self, table: str) -> Query:
         """Ask about the documents of a table."""
-        return Query(self._running, _text(table, "table"))
+        if _text(table, "table").startswith("_"):
+            raise ValueError(f"table {table!r} is the system's: use ctx.db.system.query({table!r})")
+        return Query(self._running, table)
+
+    @property
+    def system(self) -> "SystemReader":
+        """The tables that the system keeps: ``_scheduled_functions`` and ``_storage``."""
+        return SystemReader(self._running)
 
     async def normalize_id(self, table: str, text: str) -> str | None:
         """Return ``text`` as an id of this table, or ``None`` when it is not one."""
@@ -237,8 +259,6 @@ class DatabaseReader:
     def __getattr__(self, name: str) -> Any:
         if name in ("insert", "patch", "replace", "delete"):
             raise AttributeError(f"a query only reads: make this function a mutation to use ctx.db.{name}")
-        if name == "system":
-            raise AttributeError("ctx.db.system is not part of this version")
         raise AttributeError(f"ctx.db has no {name}")
 
 

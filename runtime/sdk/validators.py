@@ -13,7 +13,7 @@ Rules
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.protocol.values import Int64
+from runtime.protocol.values import Int64, to_json
 
 _SHOWN = 80
 
@@ -152,8 +152,8 @@ class Literal(Validator):
         return self.value
 
     def json(self) -> Any:
-        """``{"type": "literal", "value": value}``."""
-        return {"type": "literal", "value": self.value}
+        """``{"type": "literal", "value": value}``, the value in Convex's encoding."""
+        return {"type": "literal", "value": to_json(self.value)}
 
     def words(self) -> str:
         """The value as it is written."""

@@ -1,7 +1,7 @@
 """How does a guest read and write documents?
 
-The ``db.*`` entries: arguments are decoded and looked at here, the work is done by the caller's `Transaction`. Knows no
-index and no storage.
+The ``db.*`` entries: arguments are decoded and looked at here, the work is done by the caller's `Transaction`. Which
+index a name means is said by the version that asks. Knows no storage.
 
 Rules
 1. Every argument is hostile. A value that is none is refused with its path; nothing is believed because the guest's own
@@ -10,6 +10,7 @@ Rules
 3. Reading is for queries and mutations, writing for mutations.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,9 +18,12 @@ import msgspec
 from runtime.errors import SyscallRefused
 from runtime.ports import Order
 from runtime.protocol import values
+from runtime.syscalls.cursors import END, question_of
 from runtime.syscalls.document_rules import Document
+from runtime.syscalls.schemas.catalog import BUILT_IN
+from runtime.syscalls.spans import Index, bounds_of, position_of
 from runtime.syscalls.table import MUTATIONS, QUERIES, Caller, Entry
-from runtime.syscalls.transaction import Bounds
+from runtime.syscalls.transaction import Scanned, Transaction
 
 _NONE = msgspec.msgpack.encode(None)
 _encoder = msgspec.msgpack.Encoder()
@@ -65,17 +69,33 @@ class ReplaceArguments(_Arguments, frozen=True):
 
 
 class ScanArguments(_Arguments, frozen=True):
-    """``db.scan``: part of an index, in its order; ``cursor`` is from an earlier answer of this transaction."""
+    """``db.scan``: part of an index, in its order; ``cursor`` is from an earlier answer of this transaction.
+
+    ``range`` is a list of ``[verb, field, value]``, or ``[verb, field]`` for a field that is missing.
+    """
 
     table: str
     index: str
-    lower: msgspec.Raw
-    lower_inclusive: bool
-    upper: msgspec.Raw
-    upper_inclusive: bool
+    range: msgspec.Raw
     order: Order
     cursor: bytes | None
     limit: int
+
+
+class PageArguments(_Arguments, frozen=True):
+    """``db.page``: the same for a client that reads page by page. ``first`` is said once for each page.
+
+    ``cursor`` and ``end`` are sealed, and bound to the question: what comes after the one, up to and with the other.
+    """
+
+    table: str
+    index: str
+    range: msgspec.Raw
+    order: Order
+    cursor: str | None
+    end: str | None
+    limit: int
+    first: bool
 
 
 async def _get(caller: Caller, arguments: GetArguments) -> bytes:
@@ -86,18 +106,57 @@ async def _normalize_id(caller: Caller, arguments: NormalizeArguments) -> bytes:
     return _encoder.encode(await caller.require_transaction().normalize_id(arguments.table, arguments.text))
 
 
+async def _get_system(caller: Caller, arguments: GetArguments) -> bytes:
+    return await caller.require_transaction().get_system(arguments.id) or _NONE
+
+
 async def _scan(caller: Caller, arguments: ScanArguments) -> bytes:
-    bounds = Bounds(
-        _list(arguments.lower, "lower bound"),
-        arguments.lower_inclusive,
-        _list(arguments.upper, "upper bound"),
-        arguments.upper_inclusive,
-    )
+    index = _index(caller, arguments.table, arguments.index)
+    bounds = bounds_of(arguments.table, index, _list(arguments.range, "range"))
     found = await caller.require_transaction().scan(
-        arguments.table, arguments.index, bounds, arguments.order, arguments.cursor, arguments.limit
+        arguments.table, index, bounds, arguments.order, arguments.cursor, arguments.limit
     )
     documents = [msgspec.Raw(document) for document in found.documents]
     return _encoder.encode({"documents": documents, "cursor": found.cursor})
+
+
+async def _page(caller: Caller, arguments: PageArguments) -> bytes:
+    transaction, table, order = caller.require_transaction(), arguments.table, arguments.order
+    index = _index(caller, table, arguments.index)
+    bounds = bounds_of(table, index, _list(arguments.range, "range"))
+    question = question_of(transaction.name, table, index, bounds, order)
+    cursors = transaction.cursors
+    after = None if arguments.cursor is None else cursors.open(question, arguments.cursor)
+    end = _end(transaction, arguments)
+    until = None if end is None else cursors.open(question, end)
+    found = Scanned([], None)
+    if after is not END:
+        bounds = replace(bounds, after=after, until=None if until is END else until)
+        found = await transaction.scan(table, index, bounds, order, None, arguments.limit)
+    complete = found.cursor is None
+    here = END if found.cursor is None else position_of(found.cursor)
+    cursor = end if complete and end is not None else cursors.seal(question, here)
+    if transaction.paginations == 1:
+        transaction.journal = end or cursor
+    return _encoder.encode(
+        {
+            "documents": [msgspec.Raw(document) for document in found.documents],
+            "cursor": cursor,
+            "middle": None if found.middle is None else cursors.seal(question, position_of(found.middle)),
+            "end": end,
+            "complete": complete,
+            "last": complete and (end is None or until is END),
+        }
+    )
+
+
+def _end(transaction: Transaction, arguments: PageArguments) -> str | None:
+    """Where a page ends: where it was asked to, or else where it ended when it was read before."""
+    if arguments.first:
+        transaction.paginations += 1
+        if transaction.paginations == 1 and arguments.end is None:
+            return transaction.journal
+    return arguments.end
 
 
 async def _insert(caller: Caller, arguments: InsertArguments) -> bytes:
@@ -124,12 +183,22 @@ async def _delete(caller: Caller, arguments: GetArguments) -> bytes:
 ENTRIES: tuple[Entry[Any], ...] = (
     Entry("db.get", GetArguments, QUERIES, _get),
     Entry("db.normalize_id", NormalizeArguments, QUERIES, _normalize_id),
+    Entry("db.get_system", GetArguments, QUERIES, _get_system),
     Entry("db.scan", ScanArguments, QUERIES, _scan),
+    Entry("db.page", PageArguments, QUERIES, _page),
     Entry("db.insert", InsertArguments, MUTATIONS, _insert),
     Entry("db.patch", PatchArguments, MUTATIONS, _patch),
     Entry("db.replace", ReplaceArguments, MUTATIONS, _replace),
     Entry("db.delete", GetArguments, MUTATIONS, _delete),
 )
+
+
+def _index(caller: Caller, table: str, name: str) -> Index:
+    fields = BUILT_IN.get(name) or caller.version.indexes.get((table, name))
+    if fields is None:
+        there = [*BUILT_IN, *(index for of, index in caller.version.indexes if of == table)]
+        raise SyscallRefused(f"table {table[:80]!r} has no index {name[:80]!r}: there are {', '.join(there)}")
+    return Index(name, fields)
 
 
 def _value(raw: msgspec.Raw, what: str) -> Any:

@@ -18,11 +18,13 @@ from fastapi import FastAPI
 from control_plane.app import create_app
 from control_plane.auth import hash_secret
 from control_plane.office import Office
+from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.adapters.memory_logs import MemoryLogs
 from runtime.adapters.memory_registry import MemoryRegistry
 from runtime.errors import PushRefused
 from runtime.names import DeploymentName
 from runtime.protocol.declaration import Declaration, Diagnostic
+from runtime.syscalls.schemas.keeper import Schemas
 
 ADMIN_KEY = "an-admin-key-of-many-random-letters"
 
@@ -56,6 +58,7 @@ class AtWork:
     http: httpx.AsyncClient
     registry: MemoryRegistry
     logs: MemoryLogs
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     changed: list[DeploymentName] = field(default_factory=list)
     removed: list[DeploymentName] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
@@ -125,14 +128,15 @@ async def _served(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
 
 
 def _office(work: AtWork) -> Office:
-    registry = work.registry
+    registry, clock = work.registry, CountingClock()
     return Office(
         deployments=registry.deployments,
         versions=registry.versions,
         variables=registry.variables,
         keys=registry.keys,
+        schemas=Schemas(work.documents, clock),
         logs=work.logs,
-        clock=CountingClock(),
+        clock=clock,
         analyse=work.analyse,
         changed=work.changed.append,
         removed=work.remove,

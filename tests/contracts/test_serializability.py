@@ -22,7 +22,9 @@ from runtime.errors import CommitConflict
 from runtime.names import DeploymentName
 from runtime.ports import DocumentStore, Order
 from runtime.protocol import values
-from runtime.syscalls.transaction import Bounds, Transaction, Transactions
+from runtime.syscalls.spans import Bounds
+from runtime.syscalls.transaction import Transaction, Transactions
+from tests.postgres_server import OwnDocuments, PostgresServer
 
 NAME = DeploymentName("happy-otter-123")
 EVERYTHING = Bounds([], True, [], True)
@@ -56,10 +58,12 @@ class Program:
 steps = st.tuples(st.sampled_from(["read", "add", "copy", "insert", "delete", "count"]), st.integers(0, CELLS - 1))
 programs = st.lists(st.lists(steps, min_size=1, max_size=4), min_size=2, max_size=5)
 
-STORES: dict[str, Callable[[Path], list[DocumentStore]]] = {
-    "memory": lambda _: [MemoryDocuments()],
-    "sqlite": lambda folder: [SqliteDocuments(folder)],
-    "two processes": lambda folder: [SqliteDocuments(folder), SqliteDocuments(folder)],
+STORES: dict[str, Callable[[Path, PostgresServer], list[DocumentStore]]] = {
+    "memory": lambda *_: [MemoryDocuments()],
+    "sqlite": lambda folder, _: [SqliteDocuments(folder)],
+    "two processes on sqlite": lambda folder, _: [SqliteDocuments(folder), SqliteDocuments(folder)],
+    "postgres": lambda _, postgres: [OwnDocuments(postgres.fresh())],
+    "two processes on postgres": lambda _, postgres: [OwnDocuments(url) for url in [postgres.fresh()] * 2],
 }
 
 
@@ -67,17 +71,21 @@ STORES: dict[str, Callable[[Path], list[DocumentStore]]] = {
 @settings(max_examples=60, deadline=None)
 @given(programs, st.lists(st.integers(0, 4), max_size=40))
 def test_every_history_has_an_order(
-    tmp_path_factory: pytest.TempPathFactory, kind: str, programs: list[list[Step]], schedule: list[int]
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: PostgresServer,
+    kind: str,
+    programs: list[list[Step]],
+    schedule: list[int],
 ) -> None:
-    stores = STORES[kind](tmp_path_factory.mktemp("documents"))
+    stores = STORES[kind](tmp_path_factory.mktemp("documents"), postgres)
     history, before, after = asyncio.run(_run(stores, [Program(steps) for steps in programs], schedule))
     committed = [program for program in history if program.committed]
     assert any(_explains(order, before, after) for order in permutations(committed))
 
 
 @pytest.mark.parametrize("kind", list(STORES))
-async def test_counters_lose_no_increment(tmp_path: Path, kind: str) -> None:
-    stores = STORES[kind](tmp_path)
+async def test_counters_lose_no_increment(tmp_path: Path, postgres: PostgresServer, kind: str) -> None:
+    stores = STORES[kind](tmp_path, postgres)
     places = [Transactions(store, StoppedClock()) for store in stores]
     ids = await _cells(places[0])
 

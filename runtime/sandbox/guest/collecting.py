@@ -31,6 +31,7 @@ from runtime.sandbox.guest.tracebacks import MARK
 from runtime.sdk.auth.providers import AuthConfig
 from runtime.sdk.functions import RegisteredFunction
 from runtime.sdk.router import HttpRouter, RouteEntry, RouteError
+from runtime.sdk.schema import Schema
 
 
 @dataclass(slots=True)
@@ -42,9 +43,9 @@ class Collected:
     routes: tuple[RouteDeclaration, ...] | None = None
     handlers: dict[str, Route] = field(default_factory=dict)
     cors: Cors | None = None
-    wrong: list[Diagnostic] = field(default_factory=list)
     auth: tuple[Provider, ...] | None = None
     schema: SchemaDeclaration | None = None
+    wrong: list[Diagnostic] = field(default_factory=list)
 
 
 def collect(modules: Mapping[str, ModuleType], files: Mapping[str, str]) -> Collected:
@@ -56,11 +57,11 @@ def collect(modules: Mapping[str, ModuleType], files: Mapping[str, str]) -> Coll
     for dotted, path in files.items():
         if path == "http.py":
             _collect_routes(getattr(modules[dotted], "http", None), found)
-    _count(found)
         elif path == "auth_config.py":
             _collect_providers(getattr(modules[dotted], "auth_config", None), found)
         elif path == "schema.py":
             _collect_schema(getattr(modules[dotted], "schema", None), found)
+    _count(found)
     return found
 
 
@@ -151,7 +152,6 @@ def _handler(entry: RouteEntry) -> Callable[[Any, Any], Any]:
     return handler.handler if isinstance(handler, RegisteredFunction) else handler
 
 
-def _count(found: Collected) -> None:
 def _collect_providers(config: Any, found: Collected) -> None:
     if isinstance(config, AuthConfig):
         found.auth = config.declaration
@@ -172,6 +172,7 @@ def _collect_schema(schema: Any, found: Collected) -> None:
     found.wrong.append(Diagnostic("schema.py", 1, text))
 
 
+def _count(found: Collected) -> None:
     for what, number in (("functions", len(found.functions)), ("routes", len(found.routes or ()))):
         if number > limits.DECLARATION_ITEMS:
             text = f"{number} {what} in this bundle, limit {limits.DECLARATION_ITEMS}"
