@@ -140,6 +140,10 @@ class Versions(Protocol):
         """Every version kept, newest first."""
         ...
 
+    async def declaration(self, name: DeploymentName, number: VersionNumber) -> Declaration | None:
+        """What a version that is kept declared."""
+        ...
+
 
 class Variables(Protocol):
     """The environment of every deployment."""

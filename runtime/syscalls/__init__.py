@@ -5,5 +5,9 @@
 `pending`      what it has read and written so far
 `documents`    ``db.*``
 `document_rules`  what may be stored
+`schemas`      what documents must look like, and where they stand in which index
+`reading`      which part of an index is meant, and where somebody goes on
 `functions`    ``run.*``
+`identity`     ``auth.*``
+`tickets`      was this mutation run before?
 """

@@ -18,10 +18,10 @@ import msgspec
 from runtime.errors import SyscallRefused
 from runtime.ports import Order
 from runtime.protocol import values
-from runtime.syscalls.cursors import END, question_of
 from runtime.syscalls.document_rules import Document
+from runtime.syscalls.reading.cursors import END, question_of
+from runtime.syscalls.reading.spans import Index, bounds_of, position_of
 from runtime.syscalls.schemas.catalog import BUILT_IN
-from runtime.syscalls.spans import Index, bounds_of, position_of
 from runtime.syscalls.table import MUTATIONS, QUERIES, Caller, Entry
 from runtime.syscalls.transaction import Scanned, Transaction
 

@@ -26,9 +26,10 @@ from runtime.index_keys import NEXT, encode_value, index_prefix, table_of
 from runtime.names import DeploymentName
 from runtime.ports import Clock, DocumentStore, KeyRange, Order, Page, Snapshot, Write
 from runtime.protocol import values
-from runtime.syscalls.cursors import Cursors
 from runtime.syscalls.document_rules import Document, encode_document, own_fields
 from runtime.syscalls.pending import Pending, Reads
+from runtime.syscalls.reading.cursors import Cursors
+from runtime.syscalls.reading.spans import Bounds, Index, read_part, rest, span_of
 from runtime.syscalls.schemas.catalog import (
     BUILT_IN,
     CREATION_TIME,
@@ -38,8 +39,7 @@ from runtime.syscalls.schemas.catalog import (
     id_key,
 )
 from runtime.syscalls.schemas.document_types import SYSTEM_TABLES
-from runtime.syscalls.spans import Bounds, Index, read_part, rest, span_of
-from runtime.syscalls.tables import BY_NUMBER, FIRST_TABLE, RulesMemo, Tables
+from runtime.syscalls.schemas.tables import BY_NUMBER, FIRST_TABLE, RulesMemo, Tables
 
 _PAGE_DOCUMENTS = 1_024
 _PAGE_BYTES = 1 * limits.MIB

@@ -12,7 +12,7 @@ from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.names import DeploymentName
 from runtime.ports import Order
 from runtime.protocol import values
-from runtime.syscalls.spans import Bounds
+from runtime.syscalls.reading.spans import Bounds
 from runtime.syscalls.transaction import Transactions
 
 ROOT = Path(__file__).parents[2]

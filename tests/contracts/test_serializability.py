@@ -22,7 +22,7 @@ from runtime.errors import CommitConflict
 from runtime.names import DeploymentName
 from runtime.ports import DocumentStore, Order
 from runtime.protocol import values
-from runtime.syscalls.spans import Bounds
+from runtime.syscalls.reading.spans import Bounds
 from runtime.syscalls.transaction import Transaction, Transactions
 from tests.postgres_server import OwnDocuments, PostgresServer
 

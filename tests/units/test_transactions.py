@@ -16,9 +16,9 @@ from runtime.index_keys import table_of
 from runtime.names import DeploymentName
 from runtime.ports import Order
 from runtime.protocol import values
+from runtime.syscalls.reading.spans import Bounds
 from runtime.syscalls.schemas.catalog import CATALOG
-from runtime.syscalls.spans import Bounds
-from runtime.syscalls.tables import FIRST_TABLE
+from runtime.syscalls.schemas.tables import FIRST_TABLE
 from runtime.syscalls.transaction import Transaction, Transactions
 
 NAME = DeploymentName("happy-otter-123")

@@ -19,8 +19,8 @@ from runtime.document_ids import DocumentId
 from runtime.index_keys import MISSING, encode, encode_value, index_prefix
 from runtime.syscalls.schemas.document_types import DocumentType, Look, Misfit, Reader, Tables
 
-CATALOG = 2
-"""The number of the table in which this is kept."""
+CATALOG = 3
+"""The number of the table in which this is kept; 1 is the registry of tables, 2 the tickets of sync clients."""
 
 BY_ID = 0
 BY_CREATION_TIME = 1

@@ -23,7 +23,7 @@ from runtime.ports import DocumentStore, KeyRange, Order, Write
 from runtime.protocol import values
 from runtime.syscalls.pending import Pending, Reads
 from runtime.syscalls.schemas.catalog import BY_CREATION_TIME, TableRules, compare, id_key
-from runtime.syscalls.tables import RulesMemo, Tables
+from runtime.syscalls.schemas.tables import RulesMemo, Tables
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ from runtime.ports import Clock, DocumentStore
 from runtime.protocol.declaration import Diagnostic, SchemaDeclaration
 from runtime.syscalls.schemas.catalog import CatalogIndex, IndexState
 from runtime.syscalls.schemas.filling import DoesNotFit, Sitting, Work
-from runtime.syscalls.tables import Known, RulesMemo
+from runtime.syscalls.schemas.tables import Known, RulesMemo
 
 log = logging.getLogger("warren")
 

@@ -24,7 +24,7 @@ from runtime.errors import SyscallRefused
 from runtime.names import DeploymentName
 from runtime.ports import Order
 from runtime.protocol import values
-from runtime.syscalls.spans import Bounds, Index
+from runtime.syscalls.reading.spans import Bounds, Index
 
 _PURPOSE = b"warren cursor 1"
 _AFTER = b"k"

@@ -1,0 +1,5 @@
+"""Which part of an index does somebody want to read, and where do they go on?
+
+`spans`    a query's steps, as a range of keys
+`cursors`  positions that a client may hold
+"""
