@@ -61,9 +61,13 @@ def deploy(session: Session, directory: Path) -> None:
 
 
 @click.command()
+@click.option("--openapi", is_flag=True, help="Print an OpenAPI 3.1 document of what clients may call.")
 @connected
-def functions(session: Session) -> None:
+def functions(session: Session, openapi: bool) -> None:
     """List the functions and routes that the running version declares."""
+    if openapi:
+        session.screen.document(session.call("GET", session.of_deployment("openapi.json")))
+        return
     declared = session.call("GET", session.of_deployment("functions"))["functions"]
     routes = session.call("GET", session.of_deployment("routes"))["routes"]
     if session.screen.json:

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from control_plane.auth import OwnDeployment, TheOffice
+from control_plane.interface import openapi
 from control_plane.office import Office
 from control_plane.problems import documented
 from runtime import limits
@@ -87,6 +88,14 @@ async def list_routes(office: TheOffice, deployment: OwnDeployment) -> RouteList
         count=len(routes),
         limit=limits.DECLARATION_ITEMS,
     )
+
+
+@router.get("/openapi.json", responses=documented(401, 403, 404))
+async def describe_interface(office: TheOffice, deployment: OwnDeployment) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of the public functions and the routes of the active version."""
+    name, version = deployment.name, await _active(office, deployment.name)
+    number, declaration = (version.number, version.declaration) if version else (None, Declaration())
+    return openapi.document(name, number, declaration, office.cloud_url(name), office.site_url(name))
 
 
 def function_models(declaration: Declaration) -> list[FunctionModel]:
