@@ -10,39 +10,46 @@ Rules
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.adapters.file_logs import FileLogs
-from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.adapters.outbound.key_sets import HttpKeySets
 from runtime.adapters.postgres.bell import Bell
 from runtime.adapters.postgres.connections import Connections
 from runtime.adapters.postgres.documents import PostgresDocuments
 from runtime.adapters.postgres.registry import PostgresRegistry
 from runtime.adapters.postgres.schema import migrate
+from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.adapters.sqlite_registry import SqliteRegistry
 from runtime.edge.app import App, Door
 from runtime.edge.app import House as Behind
+from runtime.edge.function_api import Queries
+from runtime.edge.functions.tools import Steward
 from runtime.edge.hosts import Addresses, Listener
 from runtime.edge.problems import Details
-from runtime.execution.admission import Admission
 from runtime.egress.rules import Rules
 from runtime.errors import WarrenError
+from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
 from runtime.execution.conductor import Conductor, Rooms
 from runtime.execution.directory import Directory
-from runtime.invocation import Deployment
+from runtime.execution.live.live import Live
+from runtime.execution.live.moments import Moments
+from runtime.execution.observing import Observer
+from runtime.execution.system_functions import SystemFunctions
 from runtime.identification.callers import Admits
 from runtime.identification.tokens import Identification
+from runtime.invocation import Deployment
 from runtime.isolates.pool import Pool, PoolSettings
 from runtime.isolates.watchdog import Watchdog
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName
-from runtime.ports import LogEntry, Logs
+from runtime.ports import DocumentStore, LogEntry, Logs
 from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
@@ -67,12 +74,18 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Cellar:
-    """What lasts: the registry, the documents, the logs. ``logs`` is what everybody writes to."""
+    """What lasts: the registry, the documents, the logs. ``logs`` is what everybody writes to.
 
-    registry: SqliteRegistry
-    documents: SqliteDocuments
+    ``secret`` is the installation's own; servers that share a database share it. ``bell`` is where one of them hears of
+    the others; a server that has its files for itself needs none.
+    """
+
+    registry: SqliteRegistry | PostgresRegistry
+    documents: DocumentStore
     files: FileLogs
     logs: Logs
+    secret: bytes
+    bell: Bell | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,48 +101,84 @@ class Router:
     directory: Directory
     conductor: Conductor
     analyst: Analyst
+    identification: Identification
+    live: Live
+    queries: Queries
 
-    def door(self, listener: Listener, admits: Admits, release: str, fallback: App | None = None) -> Door:
+    def door(
+        self,
+        listener: Listener,
+        admits: Admits,
+        release: str,
+        fallback: App | None = None,
+        steward: Steward | None = None,
+    ) -> Door:
         """The ASGI application of one listener; ``fallback`` answers what is no deployment's."""
         chosen = self.settings
         addresses = Addresses(
             chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
         )
-    identification: Identification
         behind = Behind(
             self.conductor,
             self.directory,
             self.cellar.logs,
             self.clock,
             admits,
+            self.identification.identify,
             Details(chosen.error_details),
             release,
+            self.queries,
+            self.live,
+            steward,
         )
         return Door(behind, addresses, listener, fallback)
 
     async def remove(self, name: DeploymentName) -> None:
         """End what a deleted deployment runs, and remove its documents."""
-            self.identification.identify,
         self.pool.remove(name)
         await self.cellar.documents.delete(name)
 
 
 @asynccontextmanager
-async def open_cellar(
-    data: Path, clock: SystemClock
-) -> AsyncIterator[tuple[SqliteRegistry, SqliteDocuments, FileLogs]]:
-    """Open what lasts, under one directory."""
+async def open_cellar(settings: Settings, clock: SystemClock) -> AsyncIterator[Cellar]:
+    """Open what lasts: under one directory, or in a database and, for the logs, a directory."""
     async with AsyncExitStack() as stack:
+        data = settings.data
         data.mkdir(parents=True, exist_ok=True)
+        files = FileLogs(data / "logs", clock)
+        await files.start()
+        stack.push_async_callback(files.close)
+        if settings.database_url is not None:
+            yield await _open_database(settings.database_url, files, stack)
+            return
         registry = SqliteRegistry(data / "registry.sqlite3")
         await registry.open()
         stack.push_async_callback(registry.close)
         stored = SqliteDocuments(data / "deployments")
         stack.push_async_callback(stored.close)
-        files = FileLogs(data / "logs", clock)
-        await files.start()
-        stack.push_async_callback(files.close)
-        yield registry, stored, files
+        yield Cellar(registry, stored, files, files, _kept_secret(data / "secret"), None)
+
+
+async def _open_database(url: str, files: FileLogs, stack: AsyncExitStack) -> Cellar:
+    connections = Connections(url)
+    stack.push_async_callback(connections.close)
+    await connections.open()
+    async with connections.lend() as connection:
+        await migrate(connection)
+    bell = Bell(connections)
+    stack.push_async_callback(bell.stop)
+    registry, stored = PostgresRegistry(connections), PostgresDocuments(connections, bell)
+    stack.push_async_callback(stored.close)
+    await bell.start()
+    return Cellar(registry, stored, files, files, await registry.secret("installation"), bell)
+
+
+def _kept_secret(path: Path) -> bytes:
+    """A secret of this installation, made at its first start and readable by its user alone."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(os.urandom(32).hex(), "ascii")
+    return bytes.fromhex(path.read_text("ascii"))
 
 
 @asynccontextmanager
@@ -148,7 +197,10 @@ async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, has
         identification = Identification(key_sets, clock)
         stack.callback(identification.close)
         router = _assemble(settings, cellar, clock, zygote, pool, Analyst(pool, rules), identification)
+        stack.callback(router.queries.moments.end)
         await pool.start()
+        if cellar.bell is not None:
+            _hear_of_others(cellar.bell, router.directory)
         for work in (Watchdog(clock, pool.isolates).run(), pool.sweep()):
             stack.callback(asyncio.get_running_loop().create_task(work).cancel)
         yield router
@@ -197,8 +249,23 @@ def _assemble(
     table = Table([*documents.ENTRIES, *identity.ENTRIES, *functions.Functions(lambda: conductor).entries()])
     admission = Admission()
     conductor = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock))
+    observer = Observer(directory.find, conductor, transactions, SystemFunctions())
+    live = Live(cellar.documents, observer.observe)
+    directory.listeners.append(live.changed)
+    queries = Queries(observer.observe, Moments(cellar.documents))
     return Router(
-        settings, clock, cellar, zygote, pool, admission, directory, conductor, analyst, identification
+        settings,
+        clock,
+        cellar,
+        zygote,
+        pool,
+        admission,
+        directory,
+        conductor,
+        analyst,
+        identification,
+        live,
+        queries,
     )
 
 

@@ -93,6 +93,12 @@ def _key(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("an address such as postgresql://user:password@host/database")
+    return text
+
+
 _port = _whole(0, 65_535)
 
 
@@ -106,6 +112,13 @@ class Settings:
         _port, "3211", "the second port, where the default deployment's site answers; unused without one"
     )
     data: Path = _setting(Path, "warren-data", "the directory for everything that must survive a restart")
+    database_url: str | None = _setting(
+        _optional(_database),
+        None,
+        "a PostgreSQL database for the registry and all documents, shared by every server that names it; without one "
+        "they are SQLite files in the data directory",
+        secret=True,
+    )
     site_domain: str = _setting(_domain, "site.localhost", "<deployment>.<this> answers a deployment's HTTP actions")
     cloud_domain: str = _setting(_domain, "cloud.localhost", "<deployment>.<this> answers a deployment's function API")
     public_scheme: str = _setting(
@@ -143,6 +156,12 @@ class Settings:
     language_layer: bool = _setting(
         _on_or_off, "on", "the import rules in front of the kernel's wall; off only to test that the wall holds alone"
     )
+    egress_allow: Exceptions = _setting(
+        parse_exceptions,
+        "",
+        "private and local hosts, addresses or CIDR ranges that tenants may send this server to: identity providers "
+        "in the same network; everything else inside is refused",
+    )
     log_level: str = _setting(
         _one_of("debug", "info", "warning", "error"), "info", "how much the server says of itself on standard error"
     )
@@ -156,12 +175,6 @@ class Settings:
     def cloud_url(self, name: DeploymentName) -> str:
         """Where a deployment's function API is reached."""
         if name == self.default_deployment:
-    egress_allow: Exceptions = _setting(
-        parse_exceptions,
-        "",
-        "private and local hosts, addresses or CIDR ranges that tenants may send this server to: identity providers "
-        "in the same network; everything else inside is refused",
-    )
             return self._address(self._reachable_host(), self._public_port())
         return self._address(f"{name}.{self.cloud_domain}", self._public_port())
 

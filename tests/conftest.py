@@ -20,6 +20,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.postgres_server import postgres
+
+__all__ = ["postgres"]
+
 BUNDLES = Path(__file__).parent / "bundles"
 _numbers = itertools.count(1)
 

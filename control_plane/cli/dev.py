@@ -27,7 +27,7 @@ from control_plane.cli.bundles import find_bundle
 from control_plane.cli.client import LOCAL, Refused
 from control_plane.cli.screen import Screen
 from control_plane.cli.workbench import Bench, Workbench
-from runtime.errors import SandboxUnavailable
+from runtime.errors import OurMistake, SandboxUnavailable
 from runtime.settings import InvalidSetting, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
             runner.run(server)
     except SandboxUnavailable as error:
         raise Refused(f"{error}\n`warren doctor` shows what this machine can enforce, layer by layer.") from None
+    except OurMistake as error:
+        raise Refused(f"The server cannot start: {error}.") from None
     except OSError as error:
         raise Refused(f"The server cannot start: {error.strerror or error}.") from None
 

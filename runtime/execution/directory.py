@@ -35,6 +35,8 @@ class Directory:
         self._by_name: OrderedDict[DeploymentName, Deployment | None] = OrderedDict()
         self._by_domain: OrderedDict[str, DeploymentName | None] = OrderedDict()
         self._changes = 0
+        # Who hears of every `forget`; ``None`` stands for every deployment.
+        self.listeners: list[Callable[[DeploymentName | None], None]] = []
 
     def known(self, name: DeploymentName) -> Deployment | None:
         """The deployment, if it is remembered."""
@@ -74,3 +76,17 @@ class Directory:
         self._changes += 1
         self._by_name.pop(name, None)
         self._by_domain.clear()
+        self._tell(name)
+
+    def forget_everything(self) -> list[DeploymentName]:
+        """Anything may have changed; says whose deployments were remembered."""
+        self._changes += 1
+        names = [name for name, deployment in self._by_name.items() if deployment is not None]
+        self._by_name.clear()
+        self._by_domain.clear()
+        self._tell(None)
+        return names
+
+    def _tell(self, name: DeploymentName | None) -> None:
+        for listener in self.listeners:
+            listener(name)

@@ -13,6 +13,7 @@ from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.errors import NotFound
 from runtime.names import DeploymentName
 from runtime.ports import Commit, DocumentStore, KeyRange, Order, Page, Write
+from tests.postgres_server import OwnDocuments, PostgresServer
 
 NAME = DeploymentName("happy-otter-123")
 OTHER = DeploymentName("brave-heron-456")
@@ -20,11 +21,14 @@ EVERYTHING = KeyRange(b"", b"\xff")
 MANY = 1_000_000
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DocumentStore]:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
+) -> AsyncIterator[DocumentStore]:
     adapters: dict[str, Callable[[], DocumentStore]] = {
         "memory": MemoryDocuments,
         "sqlite": lambda: SqliteDocuments(tmp_path),
+        "postgres": lambda: OwnDocuments(postgres.fresh()),
     }
     made = adapters[request.param]()
     yield made
@@ -304,10 +308,13 @@ steps = st.lists(
 spans = st.tuples(keys, keys).map(lambda ends: KeyRange(*ends))
 
 
+@pytest.mark.parametrize("adapter", ["sqlite", "postgres"])
 @settings(max_examples=40, deadline=None)
 @given(steps, spans, st.sampled_from(list(Order)), st.integers(1, 5), st.integers(0, 6))
-def test_sqlite_reads_what_memory_reads(
+def test_every_store_reads_what_memory_reads(
     tmp_path_factory: pytest.TempPathFactory,
+    postgres: PostgresServer,
+    adapter: str,
     steps: list[tuple[str, bytes, bytes]],
     span: KeyRange,
     order: Order,
@@ -316,7 +323,11 @@ def test_sqlite_reads_what_memory_reads(
 ) -> None:
     async def pages() -> list[Page]:
         found = []
-        for store in (MemoryDocuments(), SqliteDocuments(tmp_path_factory.mktemp("documents"))):
+        adapters: dict[str, Callable[[], DocumentStore]] = {
+            "sqlite": lambda: SqliteDocuments(tmp_path_factory.mktemp("documents")),
+            "postgres": lambda: OwnDocuments(postgres.fresh()),
+        }
+        for store in (MemoryDocuments(), adapters[adapter]()):
             await _play(store, steps)
             found.append(await read(store, span, order, most, enough))
             await store.close()

@@ -28,8 +28,9 @@ from runtime.protocol.declaration import (
     Shape,
     Visibility,
 )
+from tests.postgres_server import OwnRegistry, PostgresServer
 
-Registry = MemoryRegistry | SqliteRegistry
+Registry = MemoryRegistry | SqliteRegistry | OwnRegistry
 
 ONE, TWO = DeploymentName("happy-otter-1"), DeploymentName("happy-otter-2")
 NOBODY = DeploymentName("nobody")
@@ -46,18 +47,21 @@ DECLARED = Declaration(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Registry]:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def registry(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
+) -> AsyncIterator[Registry]:
     """An empty registry."""
     if request.param == "memory":
         memory = MemoryRegistry()
         yield memory
         await memory.close()
-    else:
-        sqlite = SqliteRegistry(tmp_path / "data" / "registry.sqlite3")
-        await sqlite.open()
-        yield sqlite
-        await sqlite.close()
+        return
+    path = tmp_path / "data" / "registry.sqlite3"
+    kept = SqliteRegistry(path) if request.param == "sqlite" else OwnRegistry(postgres.fresh())
+    await kept.open()
+    yield kept
+    await kept.close()
 
 
 async def push(registry: Registry, name: DeploymentName = ONE, sha256: str = "a" * 64) -> VersionNumber:

@@ -21,9 +21,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Executor
 
+from runtime.adapters.rivals import Keys, keys_of, overlap
 from runtime.adapters.sqlite.file import mistake
 from runtime.adapters.sqlite.readers import Readers
-from runtime.adapters.sqlite.writer import FileLocked, Keys, Writer, keys_of, overlap
+from runtime.adapters.sqlite.writer import FileLocked, Writer
 from runtime.errors import NotFound, Overloaded
 from runtime.ports import KeyRange, Write
 

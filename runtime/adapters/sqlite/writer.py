@@ -13,12 +13,13 @@ Rules
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from runtime.ports import KeyRange, Write
+from runtime.adapters.rivals import Attempt, Keys, keys_of, overlap
+from runtime.ports import Write
 
 _LOG_KEPT = 4_096  # commits
 _LOG_TRIMMED_EVERY = 256
@@ -30,36 +31,6 @@ _NUMBER = "SELECT document FROM entries WHERE key = ?"
 _LAST_NUMBER = "SELECT max(number) FROM documents"
 _decode_keys = msgspec.msgpack.Decoder(list[bytes]).decode
 _encode_keys = msgspec.msgpack.Encoder().encode
-
-Keys = list[bytes]
-
-
-class Attempt(Protocol):
-    """A transaction that wants to be committed."""
-
-    position: int
-    reads: Collection[KeyRange]
-    writes: Sequence[Write]
-    lost: KeyRange | None
-
-
-def overlap(reads: Collection[KeyRange], keys: Keys) -> KeyRange | None:
-    """The first of these ranges that holds one of these sorted keys."""
-    if keys:
-        for span in reads:
-            at = bisect_left(keys, span.lower)
-            if at < len(keys) and keys[at] < span.upper:
-                return span
-    return None
-
-
-def keys_of(writes: Sequence[Write]) -> Iterator[bytes]:
-    """Every key that these writes touch; some may come twice."""
-    for write in writes:
-        yield from write.before
-        if write.after != write.before:
-            yield from write.after
-
 
 class FileLocked(Exception):
     """Another process is writing to the file."""
