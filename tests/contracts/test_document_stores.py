@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -312,7 +313,6 @@ spans = st.tuples(keys, keys).map(lambda ends: KeyRange(*ends))
 @settings(max_examples=40, deadline=None)
 @given(steps, spans, st.sampled_from(list(Order)), st.integers(1, 5), st.integers(0, 6))
 def test_every_store_reads_what_memory_reads(
-    tmp_path_factory: pytest.TempPathFactory,
     postgres: PostgresServer,
     adapter: str,
     steps: list[tuple[str, bytes, bytes]],
@@ -323,14 +323,12 @@ def test_every_store_reads_what_memory_reads(
 ) -> None:
     async def pages() -> list[Page]:
         found = []
-        adapters: dict[str, Callable[[], DocumentStore]] = {
-            "sqlite": lambda: SqliteDocuments(tmp_path_factory.mktemp("documents")),
-            "postgres": lambda: OwnDocuments(postgres.fresh()),
-        }
-        for store in (MemoryDocuments(), adapters[adapter]()):
-            await _play(store, steps)
-            found.append(await read(store, span, order, most, enough))
-            await store.close()
+        with TemporaryDirectory() as folder:
+            other = SqliteDocuments(Path(folder)) if adapter == "sqlite" else OwnDocuments(postgres.fresh())
+            for store in (MemoryDocuments(), other):
+                await _play(store, steps)
+                found.append(await read(store, span, order, most, enough))
+                await store.close()
         return found
 
     specified, observed = asyncio.run(pages())
