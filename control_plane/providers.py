@@ -1,7 +1,7 @@
 """Whom does a deployment believe once its environment has changed?
 
-``auth_config.py`` may read the environment, and what it says is kept with the version. So a change of a variable reads it
-again, in an isolate, before the variable is changed: what it would break is refused.
+``auth_config.py`` may read the environment, and what it says is kept with the version. So a change of a variable reads
+it again, in an isolate, before the variable is changed: what it would break is refused.
 
 Rules
 1. Only the providers are taken over. What else the bundle declares was declared at its push, and stays.
@@ -31,9 +31,7 @@ class Reread:
     async def keep(self) -> None:
         """Make the version with the new providers the active one."""
         now = self._office.clock.now()
-        await self._office.versions.add(
-            self._name, self._version.sha256, self._version.bundle, self._declaration, now
-        )
+        await self._office.versions.add(self._name, self._version.sha256, self._version.bundle, self._declaration, now)
 
 
 async def reread(office: Office, name: DeploymentName, change: Mapping[str, str | None]) -> Reread | None:

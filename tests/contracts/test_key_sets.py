@@ -35,7 +35,9 @@ class Provider(NamedTuple):
 
 
 @asynccontextmanager
-async def serving(*pieces: bytes, then: Talk | None = None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Provider]:
+async def serving(
+    *pieces: bytes, then: Talk | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Provider]:
     """Answer every request with these pieces, and then do something else before closing."""
     heads: list[bytes] = []
 
@@ -75,7 +77,7 @@ async def why(key_sets: KeySets, url: str) -> str:
     return str(failed.value)
 
 
-# --- on every adapter -----------------------------------------------------------------------------------------------------
+# --- on every adapter -------------------------------------------------------------------------------------------------
 
 
 async def test_a_document_that_is_there_is_read_and_one_that_is_not_fails(key_sets: HttpKeySets) -> None:
@@ -88,7 +90,7 @@ async def test_a_document_that_is_there_is_read_and_one_that_is_not_fails(key_se
             assert "404" in await why(adapter, missing.url)
 
 
-# --- the one that goes out ------------------------------------------------------------------------------------------------
+# --- the one that goes out --------------------------------------------------------------------------------------------
 
 
 async def test_a_request_tells_nothing_of_who_made_us_ask(key_sets: HttpKeySets) -> None:

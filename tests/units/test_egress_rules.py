@@ -35,7 +35,13 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
     "url",
     [
         *("https://127.0.0.1/", "https://127.1/", "https://0x7f.1/", "https://2130706433/", "https://0177.0.0.1/"),
-        *("https://0/", "https://①②⑦.0.0.1/", "https://[::1]/", "https://[::ffff:7f00:1]/", "https://169.254.169.254/x"),
+        *(
+            "https://0/",
+            "https://①②⑦.0.0.1/",
+            "https://[::1]/",
+            "https://[::ffff:7f00:1]/",
+            "https://169.254.169.254/x",
+        ),
     ],
 )
 def test_every_spelling_of_a_private_address_is_refused_before_anything_is_resolved(url: str) -> None:

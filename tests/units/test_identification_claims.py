@@ -66,7 +66,9 @@ def test_a_custom_signers_claims_are_flattened_and_not_renamed() -> None:
 
 
 def test_no_claim_can_stand_in_for_what_is_ours() -> None:
-    for seen in (oidc(tokenIdentifier="evil", subject="evil", issuer="evil", emailVerified=True, email_verified=False),):
+    for seen in (
+        oidc(tokenIdentifier="evil", subject="evil", issuer="evil", emailVerified=True, email_verified=False),
+    ):
         assert seen["tokenIdentifier"] == "https://id.example.org/|zed"
         assert (seen["subject"], seen["issuer"], seen["emailVerified"]) == ("zed", WHO["iss"], False)
     assert own(subject="evil", tokenIdentifier="evil")["subject"] == "zed"
@@ -82,7 +84,8 @@ def test_a_claim_that_is_no_value_is_left_out() -> None:
 
 
 def test_moments_that_are_none_are_left_out() -> None:
-    for moment in (True, [], 10**30, float("nan"), float("inf"), {}):
+    moments: list[Any] = [True, [], 10**30, float("nan"), float("inf"), {}]
+    for moment in moments:
         assert "updatedAt" not in oidc(updated_at=moment)
     assert oidc(updated_at="2024-05-01T00:00:00Z")["updatedAt"] == "2024-05-01T00:00:00Z"
 
@@ -100,7 +103,7 @@ def test_a_subject_is_any_text(subject: str) -> None:
     assert values.decode(oidc_identity({**WHO, "sub": subject}))["subject"] == subject
 
 
-# --- the identity in a tenant's hands -----------------------------------------------------------------------------------
+# --- the identity in a tenant's hands ---------------------------------------------------------------------------------
 
 
 def test_an_identity_is_read_by_the_names_of_the_wire_and_by_pythons() -> None:
@@ -118,7 +121,7 @@ def test_an_identity_is_a_value_like_the_dict_it_is() -> None:
         values.encode(UserIdentity({"$x": 1}))
 
 
-# --- what a header claims -----------------------------------------------------------------------------------------------
+# --- what a header claims ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ def test_keys_that_verify_nothing_here_are_left_out() -> None:
         small,
         large_curve,
     ]
-    found = parse_key_set(json.dumps({"keys": ["text", 5, None, *strangers, good.jwk(use="sig", alg="ES256")]}).encode())
+    found = parse_key_set(
+        json.dumps({"keys": ["text", 5, None, *strangers, good.jwk(use="sig", alg="ES256")]}).encode()
+    )
     assert [key.id for key in found] == ["good"]
 
 

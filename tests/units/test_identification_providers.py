@@ -13,13 +13,16 @@ ONE = Signer("ES256", "one")
 
 
 def test_a_declaration_that_could_have_been_meant_is_taken() -> None:
-    providers = [
+    providers: list[Provider] = [
         OIDC,
         JwtProvider("anything at all", "https://x.example/k", "EdDSA"),
         JwtProvider("me", data_uri(key_set(ONE.jwk())), "ES256"),
     ]
     assert list(objections(providers, Rules(Exceptions()))) == []
-    listed = [OidcProvider("http://127.0.0.1:9000", "a"), JwtProvider("me", "http://id.internal/k", "RS256")]
+    listed: list[Provider] = [
+        OidcProvider("http://127.0.0.1:9000", "a"),
+        JwtProvider("me", "http://id.internal/k", "RS256"),
+    ]
     assert len(list(objections(listed, Rules(Exceptions())))) == 2
     assert list(objections(listed, Rules(parse_exceptions("127.0.0.1, id.internal")))) == []
 

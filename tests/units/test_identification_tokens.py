@@ -133,9 +133,9 @@ def after(**moments: float) -> dict[str, Any]:
     return {name: time.time() + seconds for name, seconds in moments.items()}
 
 
-@pytest.mark.parametrize("claims", [after(exp=-3), after(nbf=3), after(iat=3), after(exp=9, nbf=-9)])
-async def test_clocks_may_differ_by_a_few_seconds(claims: dict[str, Any]) -> None:
-    await Gate().known(ONE.token(**claims))
+@pytest.mark.parametrize("seconds", [{"exp": -3}, {"nbf": 3}, {"iat": 3}, {"exp": 9, "nbf": -9}])
+async def test_clocks_may_differ_by_a_few_seconds(seconds: dict[str, float]) -> None:
+    await Gate().known(ONE.token(**after(**seconds)))
 
 
 BAD_CLAIMS: list[tuple[dict[str, Any], str]] = [
@@ -251,7 +251,7 @@ async def test_without_providers_nobody_is_known_and_nobody_is_asked() -> None:
 
 async def test_the_first_provider_that_fits_decides() -> None:
     other = Signer("ES256", "other")
-    providers = [
+    providers: list[Provider] = [
         JwtProvider(ISSUER, data_uri(key_set(other.jwk())), "ES256", "other"),
         OIDC,
         JwtProvider(ISSUER, data_uri(key_set(other.jwk())), "ES256"),
@@ -263,7 +263,7 @@ async def test_the_first_provider_that_fits_decides() -> None:
     await gate.refused(other.token())
 
 
-# --- keys come and go -----------------------------------------------------------------------------------------------------
+# --- keys come and go -------------------------------------------------------------------------------------------------
 
 
 async def test_a_new_key_is_looked_for_at_once_and_an_old_one_is_no_longer_believed() -> None:
@@ -356,7 +356,7 @@ async def test_a_bounded_number_of_tokens_is_remembered(monkeypatch: pytest.Monk
     assert len(gate.identification._verified) == 10
 
 
-# --- providers that are down or lie -----------------------------------------------------------------------------------------
+# --- providers that are down or lie -----------------------------------------------------------------------------------
 
 
 async def test_a_provider_that_is_down_is_said_to_be() -> None:
