@@ -44,8 +44,7 @@ class Cursors:
     def seal(self, question: bytes, position: bytes) -> str:
         """The cursor of a position (`END`, or one of the index)."""
         content = _END if position is END else _AFTER + position
-        sealed = self._cipher.encrypt(content, [question])
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return _text(self._cipher.encrypt(content, [question]))
 
     def open(self, question: bytes, cursor: str) -> bytes:
         """The position of a cursor; raise `SyscallRefused` when it is none of this question."""
@@ -53,6 +52,9 @@ class Cursors:
             if len(cursor) > limits.VALUE_BYTES or not cursor.isascii():
                 raise ValueError
             sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            # Base64 has bits to spare at its end, and a cursor has one spelling.
+            if _text(sealed) != cursor:
+                raise ValueError
             content = self._cipher.decrypt(sealed, [question])
         except (InvalidTag, ValueError, binascii.Error):
             raise SyscallRefused(
@@ -61,6 +63,10 @@ class Cursors:
                 _INVALID,
             ) from None
         return END if content == _END else content[len(_AFTER) :]
+
+
+def _text(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
 def question_of(name: DeploymentName, table: str, index: Index, bounds: Bounds, order: Order) -> bytes:
