@@ -12,6 +12,7 @@ from control_plane.cli.bundles import init
 from control_plane.cli.deploying import deploy, functions, rollback, versions
 from control_plane.cli.dev import dev, serve
 from control_plane.cli.doctor import doctor
+from control_plane.cli.interface.codegen import codegen
 from control_plane.cli.live import env, logs, run
 from control_plane.cli.operating import deployments, keys
 
@@ -33,6 +34,7 @@ for _command in (
     logs,
     env,
     functions,
+    codegen,
     versions,
     rollback,
     deployments,
