@@ -10,6 +10,7 @@
     │   ├── Forbidden            a right key for something else
     │   ├── NotFound             no such deployment, route, version, variable, key
     │   ├── MethodNotAllowed     the path exists for other methods
+    │   ├── NotServed            Convex has this, and nothing here answers it
     │   ├── Conflict             the name is taken
     │   ├── TooLarge             a body or target past its limit
     │   └── TooManyRequests      no permit in time
@@ -83,6 +84,12 @@ class MethodNotAllowed(CallerMistake):
     def __init__(self, message: str, allowed: Sequence[str]) -> None:
         super().__init__(message)
         self.allowed = tuple(allowed)
+
+
+class NotServed(CallerMistake):
+    """Convex's tools ask for this, and nothing here answers it; the message says what to use."""
+
+    code = "NotImplemented"
 
 
 class Conflict(CallerMistake):

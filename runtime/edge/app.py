@@ -21,7 +21,8 @@ from typing import Protocol
 
 from runtime.edge import cors
 from runtime.edge.exchange import Answer, Exchange, Send
-from runtime.edge.function_api import FunctionApi, Runner
+from runtime.edge.function_api import FunctionApi, Queries, Services, is_function_path
+from runtime.edge.functions.tools import Steward, Tools
 from runtime.edge.hosts import Addresses, Face, Hosts, Listener, Place, Scope
 from runtime.edge.intake import ClientLeft, Receive, read_target
 from runtime.edge.leaving import Departures
@@ -35,7 +36,11 @@ from runtime.edge.problems import (
     status_of,
 )
 from runtime.edge.routes import METHODS, Match, RouteTables
+from runtime.edge.sync.door import SYNC_PATH, SyncDoor, nothing_here, refuse
+from runtime.edge.sync.session import Rooms as SyncRooms
+from runtime.edge.sync.session import Runner
 from runtime.errors import CallerMistake, DeveloperMistake, MethodNotAllowed, NotFound
+from runtime.execution.live.live import Live
 from runtime.identification.callers import Admits, Callers, Identify
 from runtime.identity import NOBODY
 from runtime.invocation import Deployment, Failed, HttpInvocation, Version
@@ -77,6 +82,9 @@ class House:
     identify: Identify
     details: Details
     release: str = "unknown"
+    queries: Queries | None = None
+    live: Live | None = None
+    steward: Steward | None = None
 
 
 class Door:
@@ -93,7 +101,9 @@ class Door:
         self._ids = RequestIds()
         self._departures = Departures()
         self._callers = Callers(house.identify, house.admits)
-        self._functions = FunctionApi(house.hall, self._callers, house.details, house.release)
+        tools = Tools(house.logs, house.steward, house.release)
+        self._functions = FunctionApi(Services(house.hall, self._callers, house.details, tools, house.queries))
+        self._sync = _sync_door(house, self._callers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
@@ -218,7 +228,7 @@ class Door:
             await self._answer_site(self._default, place, scope, receive, send)
         elif place.face is Face.FUNCTIONS and place.name is not None:
             await self._answer_functions(place.name, scope, receive, send)
-        elif place.face is Face.ELSEWHERE and self._default is not None and scope["path"].startswith("/api/"):
+        elif place.face is Face.ELSEWHERE and self._default is not None and is_function_path(scope["path"]):
             await self._answer_functions(self._default, scope, receive, send)
         elif place.face is Face.ELSEWHERE and self._fallback is not None:
             await self._fallback(scope, receive, send)
@@ -261,16 +271,39 @@ class Door:
         return found.name if found is not None else None
 
     async def _answer_others(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """WebSockets, which nobody serves yet, and the server's start and end."""
+        """WebSockets, and the server's start and end."""
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1011, "reason": "no WebSocket is served here"})
+            await self._answer_websocket(scope, receive, send)
         elif self._fallback is not None:
             await self._fallback(scope, receive, send)
         elif scope["type"] == "lifespan":
             while (await receive())["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The sync protocol, on the hosts that answer the function API."""
+        if self._trusts_proxies:
+            scope = self._hosts.believe(scope)
+        try:
+            place = self._hosts.find(scope["headers"])
+            name = place.name if place.face is Face.FUNCTIONS else None
+            if place.face is Face.ELSEWHERE and self._listener is Listener.MAIN:
+                owner = await self._owner(place.domain) if place.may_be_custom else None
+                name = self._default if owner is None else None
+            if name is None or self._sync is None or not SYNC_PATH.match(scope["path"]):
+                raise nothing_here(scope["path"])
+            deployment = self._house.directory.known(name) or await self._find(name)
+            if deployment.paused:
+                raise _paused(deployment)
+        except Exception as error:
+            request_id = self._ids.next()
+            if status_of(error) == 500:
+                log.error("request %s failed", request_id, exc_info=error)
+            await receive()
+            await refuse(error, request_id, send)
+        else:
+            await self._sync.serve(name, scope, receive, send)
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
@@ -299,6 +332,13 @@ class Door:
             duration=took,
         )
         self._house.logs.write(name, entry)
+
+
+def _sync_door(house: House, callers: Callers) -> SyncDoor | None:
+    if house.live is None:
+        return None
+    rooms = (house.hall, house.live, house.directory, callers, house.logs, house.clock, house.details)
+    return SyncDoor(SyncRooms(*rooms))
 
 
 def _version(deployment: Deployment) -> Version:

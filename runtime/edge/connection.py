@@ -23,6 +23,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from runtime import limits
+from runtime.edge.sync.socket import Socket
 
 KEEP_ALIVE = 75.0  # seconds; longer than proxies keep a connection, so that it is they who close it
 
@@ -35,6 +36,12 @@ class _Cork:
     """A transport that sends what one turn of the loop writes at once: a head and its body are one kernel call."""
 
     __slots__ = ("_loop", "_transport", "_unsent")
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport itself, with everything sent that was written here."""
+        self.flush()
+        return self._transport
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -86,6 +93,7 @@ class Connection(HttpToolsProtocol):
 
     idle: float = limits.BODY_IDLE_TIME / 1000
     keep_alive: float = KEEP_ALIVE
+    upgrades: bytes = b"/sync"  # how a path ends where a WebSocket may be spoken
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client has connected."""
@@ -128,6 +136,18 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = -self._chunk
         self._head_began = self._last
 
+    def _should_upgrade(self) -> bool:
+        # A handshake is a GET (RFC 6455 §4.1); the library would leave anything else without an answer. Elsewhere than
+        # where a WebSocket is spoken the wish is ignored, as any server may (RFC 9110 §7.8).
+        path = self.url.partition(b"?")[0]
+        return path.endswith(self.upgrades) and self.parser.get_method() == b"GET" and super()._should_upgrade()
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on another protocol is spoken, and somebody else looks at the clock."""
+        self._look.cancel()
+        self.transport = self._cork.transport
+        super().handle_websocket_upgrade()
+
     def on_headers_complete(self) -> None:
         """A head is complete."""
         self._in_head = False
@@ -140,6 +160,8 @@ class Connection(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             self._read_absolute_form()
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
         if not self.cycle.keep_alive or self.scope["method"] != "GET":
             self.cycle.transport = cast(asyncio.Transport, _Softly(self, self.cycle))
 
@@ -302,7 +324,11 @@ def listen(app: Any, *, host: str, port: int, connection: type[Connection] = Con
         port=port,
         loop="uvloop",
         http=connection,
-        ws="none",
+        ws=Socket,
+        ws_max_size=int(limits.SYNC_MESSAGE),
+        ws_ping_interval=limits.SYNC_PING / 1000,
+        ws_ping_timeout=(limits.SYNC_SILENCE - limits.SYNC_PING) / 1000,
+        ws_per_message_deflate=False,  # 64 KiB for each connection, and most of them say little
         log_config=None,
         access_log=False,
         server_header=False,

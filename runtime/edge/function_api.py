@@ -1,7 +1,8 @@
 """What does a deployment's cloud host answer?
 
 The function API that Convex's clients speak (their HTTP API): ``/api/query``, ``/api/mutation``, ``/api/action``,
-``/api/function``, ``/api/run/…``, ``/version``. Reads JSON, makes an `Invocation`, writes JSON. Knows no isolate.
+``/api/function``, ``/api/run/…``, several queries at one moment, and what their tools ask for. Reads JSON
+(`functions/`), makes an `Invocation`, writes JSON. Knows no isolate.
 
 Rules
 1. A function that fails is HTTP 200 with ``"status": "error"``; only the platform's own refusals have other statuses.
@@ -11,36 +12,38 @@ Rules
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, assert_never
+from typing import Any, Protocol
 from urllib.parse import parse_qs
-
-import msgspec
 
 from runtime import limits
 from runtime.edge import cors
 from runtime.edge.exchange import Exchange
-from runtime.edge.intake import read_all
-from runtime.edge.problems import TEXT, Details, application_data, server_error, to_json
-from runtime.errors import BadRequest, MethodNotAllowed, NotFound, TooLarge
-from runtime.identification.callers import ANONYMOUS, Callers
-from runtime.invocation import Deployment, Failed, Invocation, Outcome, Succeeded, Version, traceback_text
-from runtime.names import FunctionPath, InvalidName, parse_function_path
-from runtime.protocol import values
-from runtime.protocol.declaration import Kind, Visibility
-from runtime.protocol.messages import Failure, Reason
+from runtime.edge.functions import tools
+from runtime.edge.functions.calls import ENDPOINTS, RUN, Batch, Call, make_call, read_call, read_json
+from runtime.edge.functions.results import result
+from runtime.edge.functions.tools import Tools, json_reply
+from runtime.edge.problems import Details
+from runtime.edge.sync.messages import Malformed, read_position, write_position
+from runtime.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, NotServed, TooLarge
+from runtime.execution.finding import find_function
+from runtime.execution.live.moments import Moments
+from runtime.execution.live.shared import Observed, Question
+from runtime.execution.system_functions import is_system
+from runtime.identification.callers import ANONYMOUS, Callers, Found
+from runtime.identity import Settled
+from runtime.invocation import Deployment, Failed, Invocation, Outcome
+from runtime.names import DeploymentName
+from runtime.ports import Snapshot
+from runtime.protocol.declaration import Kind
+from runtime.protocol.messages import Failure
 
-# What each endpoint calls; ``None`` is whatever kind the function has.
-_ENDPOINTS: Mapping[str, Kind | None] = {
-    "/api/query": Kind.QUERY,
-    "/api/mutation": Kind.MUTATION,
-    "/api/action": Kind.ACTION,
-    "/api/function": None,
-}
-_RUN = "/api/run/"
 _SYNC = re.compile(r"/api/(?:[^/]+/)?sync\Z")
-_FORMATS = ("json", "convex_encoded_json")
+_OWN_PATHS = ("/instance_name", "/instance_version", "/echo")
+_SEVERAL = {"/api/query_batch": ("POST",), "/api/query_ts": ("POST",)}
+
+Observe = Callable[[DeploymentName, Question, bytes, Settled, Snapshot], Awaitable[Observed]]
 
 
 class Runner(Protocol):
@@ -49,175 +52,166 @@ class Runner(Protocol):
     async def run(self, invocation: Invocation) -> Outcome: ...
 
 
-class _Request(msgspec.Struct):
-    """The body of a call."""
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Queries at moments that are given out."""
 
-    path: str = ""
-    args: Any = msgspec.field(default_factory=dict)
-    format: str | None = None
+    observe: Observe
+    moments: Moments
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """A call as it was asked for. ``kind`` is ``None`` where any will do."""
+class Services:
+    """What the function API works with. Without ``queries`` nothing is asked at a moment."""
 
-    path: FunctionPath
-    kind: Kind | None
-    args: bytes
+    runner: Runner
+    callers: Callers
+    details: Details
+    tools: Tools
+    queries: Queries | None = None
+
+
+def is_function_path(path: str) -> bool:
+    """Whether this path is the function API's where it shares a host with others."""
+    path = _collapsed(path)
+    return path.startswith("/api/") or path in _OWN_PATHS
 
 
 class FunctionApi:
     """The function API of every deployment."""
 
-    def __init__(self, runner: Runner, callers: Callers, details: Details, release: str) -> None:
-        self._runner = runner
-        self._callers = callers
-        self._details = details
-        self._release = release
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def answer(self, deployment: Deployment, path: str, exchange: Exchange) -> None:
         """Answer one request; raises the caller's mistakes."""
-        method = exchange.method
+        path, method = _collapsed(path), exchange.method
         allowed = _allowed_methods(path)
         if method == "OPTIONS":
             await exchange.reply(204, [(b"allow", ", ".join((*allowed, "OPTIONS")).encode())], b"")
         elif method not in allowed:
             raise MethodNotAllowed(f"{path} answers {' and '.join(allowed)}, not {method}", (*allowed, "OPTIONS"))
-        elif path == "/version":
-            await exchange.reply(200, [(b"content-type", TEXT)], self._release.encode())
+        elif path in tools.METHODS:
+            if path in tools.FOR_ADMINISTRATORS:
+                _require_administrator(await self._caller(deployment, exchange), path)
+            await self._services.tools.answer(deployment, path, exchange)
+        elif path == "/api/query_batch":
+            await self._run_batch(deployment, exchange)
+        elif path == "/api/query_ts":
+            moment = await self._queries().moments.give_out(deployment.name)
+            await json_reply(exchange, {"ts": write_position(moment)})
         else:
-            await self._run(deployment, await _read_call(path, exchange), exchange)
+            await self._run(deployment, path, exchange)
 
-    async def _run(self, deployment: Deployment, call: _Call, exchange: Exchange) -> None:
-        authorization = cors.header(exchange.headers, b"authorization")
-        caller = await self._callers.find(deployment, authorization) if authorization else ANONYMOUS
-        administrator = caller.administrator
-        details = Details.SHOW if administrator else self._details
+    async def _run(self, deployment: Deployment, path: str, exchange: Exchange) -> None:
+        call = await read_call(path, exchange)
         exchange.function, exchange.kind = str(call.path), call.kind
+        caller = await self._caller(deployment, exchange)
+        if path == "/api/function":
+            _require_administrator(caller, path)
+        if call.ts is not None and path == "/api/query_at_ts":
+            moment = await self._queries().moments.at(deployment.name, _moment(call.ts))
+            outcome = await self._observe(deployment, call, caller, moment)
+        elif caller.administrator and is_system(str(call.path)):
+            moment = await self._queries().moments.now(deployment.name)
+            outcome = await self._observe(deployment, call, caller, moment)
+        else:
+            outcome = await self._call(deployment, call, caller, exchange)
+        await json_reply(exchange, self._result(outcome, call, caller, exchange))
+
+    async def _call(self, deployment: Deployment, call: Call, caller: Found, exchange: Exchange) -> Outcome:
         version = deployment.version
         if version is None:
             raise NotFound(
                 f"nothing has been pushed to the deployment {deployment.name!r} yet; "
                 "run 'warren deploy' in your project"
             )
-        refusal, kind = _look_up(version, call, administrator)
-        if refusal is not None:
-            outcome: Outcome = Failed(refusal)
-            details = Details.SHOW  # it tells nothing but what the caller said
-        else:
-            exchange.kind = kind
-            outcome = await self._runner.run(
-                Invocation(
-                    deployment, version, call.path, kind, call.args, exchange.request_id, identity=caller.identity
-                )
-            )
-        body = _result(outcome, exchange, details)
-        await exchange.reply(200, [(b"content-type", b"application/json")], to_json(body))
+        found = find_function(version, call.path, call.kind, caller.administrator)
+        if isinstance(found, Failure):
+            return Failed(found)
+        exchange.kind = found.kind
+        identity = caller.identity
+        return await self._services.runner.run(
+            Invocation(deployment, version, call.path, found.kind, call.args, exchange.request_id, identity=identity)
+        )
+
+    async def _run_batch(self, deployment: Deployment, exchange: Exchange) -> None:
+        """Several queries that see one moment."""
+        batch = await read_json(exchange, Batch)
+        if len(batch.queries) > limits.BATCH_QUERIES:
+            raise TooLarge(f"{len(batch.queries)} queries in one batch, limit {limits.BATCH_QUERIES}")
+        calls = [make_call(request, Kind.QUERY) for request in batch.queries]
+        caller = await self._caller(deployment, exchange)
+        shared = await self._queries().moments.now(deployment.name)
+        try:
+            outcomes = [await self._observe(deployment, call, caller, shared.share()) for call in calls]
+        finally:
+            shared.release()
+        results = [self._result(outcome, call, caller, exchange) for outcome, call in zip(outcomes, calls, strict=True)]
+        await json_reply(exchange, {"results": results})
+
+    async def _observe(self, deployment: Deployment, call: Call, caller: Found, moment: Snapshot) -> Outcome:
+        """Run a query at a moment, which ends with it."""
+        try:
+            question = Question(str(call.path), b"", caller.administrator)
+            observed = await self._queries().observe(deployment.name, question, call.args, caller.identity, moment)
+            return observed.outcome
+        finally:
+            moment.release()
+
+    def _result(self, outcome: Outcome, call: Call, caller: Found, exchange: Exchange) -> dict[str, Any]:
+        details = Details.SHOW if caller.administrator else self._services.details
+        if isinstance(outcome, Failed):
+            exchange.note = outcome.failure.exception
+        return result(outcome, call.format, exchange.request_id, details)
+
+    async def _caller(self, deployment: Deployment, exchange: Exchange) -> Found:
+        authorization = cors.header(exchange.headers, b"authorization") or _admin_key(exchange)
+        return await self._services.callers.find(deployment, authorization) if authorization else ANONYMOUS
+
+    def _queries(self) -> Queries:
+        if self._services.queries is None:
+            raise NotServed("this server keeps no moments")
+        return self._services.queries
+
+
+def _collapsed(path: str) -> str:
+    # Clients put a base URL and a path together as they are, so a base that ends with a slash makes two.
+    return "/" + path.lstrip("/") if path.startswith("//") else path
 
 
 def _allowed_methods(path: str) -> tuple[str, ...]:
-    if path == "/version":
-        return ("GET", "HEAD")
     if path == "/api/query":
         return ("GET", "POST")
-    if path in _ENDPOINTS or path.startswith(_RUN):
+    if path in ENDPOINTS or path.startswith(RUN):
         return ("POST",)
+    allowed = tools.METHODS.get(path) or _SEVERAL.get(path)
+    if allowed is not None:
+        return allowed
     if _SYNC.match(path):
-        raise NotFound("the sync protocol is not served by this version; call functions with POST /api/query")
+        raise BadRequest(f"{path[:200]} speaks WebSocket: ask for an upgrade, or call functions with POST /api/query")
+    tools.refuse_unserved(path)
     raise NotFound(
-        f"there is nothing at {path[:200]}: this host answers /api/query, /api/mutation, /api/action, /api/function "
-        "and /api/run; HTTP actions are on the deployment's site host"
+        f"there is nothing at {path[:200]}: this host answers /api/query, /api/mutation, /api/action, /api/function, "
+        "/api/run and /api/sync; HTTP actions are on the deployment's site host"
     )
 
 
-async def _read_call(path: str, exchange: Exchange) -> _Call:
-    if exchange.method == "GET":
-        request = _read_query(exchange.scope["query_string"])
-    else:
-        request = _read_json(await read_all(exchange.receive, exchange.headers))
-    if request.format not in (None, *_FORMATS):
-        raise BadRequest(f"format is {request.format!r}; use one of {', '.join(_FORMATS)}")
-    name = request.path
-    if path.startswith(_RUN):
-        module, slash, function = path.removeprefix(_RUN).rpartition("/")
-        name = f"{module}:{function}" if slash else function
-    if not name:
-        raise BadRequest('the call names no function; send its path, as in {"path": "messages:list", "args": {}}')
+def _admin_key(exchange: Exchange) -> bytes | None:
+    query: bytes = exchange.scope["query_string"]
+    if b"adminKey=" not in query:
+        return None
+    found = parse_qs(query.decode("latin-1"), max_num_fields=32).get("adminKey")
+    return b"Convex " + found[-1].encode("latin-1", "replace") if found else None
+
+
+def _require_administrator(caller: Found, path: str) -> None:
+    if not caller.administrator:
+        raise Forbidden(f"You do not have permission to perform this operation: {path} needs a deploy key")
+
+
+def _moment(ts: str) -> int:
     try:
-        return _Call(parse_function_path(name), _ENDPOINTS.get(path), _read_args(request.args))
-    except InvalidName as error:
+        return read_position(ts)
+    except Malformed as error:
         raise BadRequest(str(error)) from None
-
-
-def _read_json(body: bytes) -> _Request:
-    try:
-        return msgspec.json.decode(body, type=_Request)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the request body is not the JSON of a call: {error}") from None
-
-
-def _read_query(query: bytes) -> _Request:
-    try:
-        found = parse_qs(query.decode(), keep_blank_values=True, max_num_fields=16, errors="strict")
-    except (ValueError, UnicodeDecodeError):
-        raise BadRequest("the query string is not path=…&args=…&format=… in UTF-8") from None
-    last = {key: texts[-1] for key, texts in found.items()}
-    try:
-        args = msgspec.json.decode(last.get("args") or "{}")
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"args in the query string is not JSON: {error}") from None
-    return _Request(last.get("path", ""), args, last.get("format"))
-
-
-def _read_args(args: Any) -> bytes:
-    if isinstance(args, list) and len(args) <= 1:
-        args = args[0] if args else {}
-    if not isinstance(args, dict):
-        raise BadRequest("args is neither an object nor an array with one object in it; functions take named arguments")
-    try:
-        encoded = values.encode(values.from_json(args, "args"), "args")
-    except values.InvalidValue as error:
-        raise BadRequest(str(error)) from None
-    except RecursionError:
-        raise BadRequest(f"args is nested deeper than {limits.VALUE_DEPTH} levels") from None
-    if len(encoded) > limits.VALUE_BYTES:
-        raise TooLarge(f"args are {len(encoded)} bytes when encoded, limit {limits.VALUE_BYTES}")
-    return encoded
-
-
-def _look_up(version: Version, call: _Call, administrator: bool) -> tuple[Failure | None, Kind]:
-    """Why this function cannot be called so, or ``None``; and its kind."""
-    function = version.functions.get(str(call.path))
-    if function is None or (function.visibility is Visibility.INTERNAL and not administrator):
-        public = "" if administrator else " public"
-        missing = f"Could not find{public} function for '{call.path}'."
-        return _unknown(f"{missing} Did you forget to run `warren dev` or `warren deploy`?"), Kind.QUERY
-    if function.kind is Kind.HTTP_ACTION or call.kind not in (None, function.kind):
-        asked = (call.kind or Kind.ACTION).value.capitalize()
-        refused = f"Trying to execute {call.path} as {asked}, but it is defined as {_spoken(function.kind)}."
-        return _unknown(refused), function.kind
-    return None, function.kind
-
-
-def _unknown(message: str) -> Failure:
-    return Failure(Reason.UNKNOWN, "FunctionNotFound", message)
-
-
-def _spoken(kind: Kind) -> str:
-    return "HTTP action" if kind is Kind.HTTP_ACTION else kind.value.capitalize()
-
-
-def _result(outcome: Outcome, exchange: Exchange, details: Details) -> dict[str, Any]:
-    lines = list(outcome.lines) if details is Details.SHOW else []
-    match outcome:
-        case Succeeded(value):
-            return {"status": "success", "value": values.to_json(values.decode(value)), "logLines": lines}
-        case Failed(failure):
-            exchange.note = failure.exception
-            message = server_error(failure, exchange.request_id, details)
-            if details is Details.SHOW and failure.frames:
-                message += "\n" + traceback_text(failure)
-            data = application_data(failure, "errorData")
-            return {"status": "error", "errorMessage": message, **data, "logLines": lines}
-        case _:
-            assert_never(outcome)

@@ -42,6 +42,7 @@ STATUSES: Mapping[type[errors.WarrenError], int] = MappingProxyType(
         ClientLeft: 499,  # nobody reads it; proxies write this number into their logs, and so do we
         errors.DeveloperMistake: 500,
         errors.OurMistake: 500,
+        errors.NotServed: 501,
         errors.IsolateLost: 503,
         errors.CommitConflict: 503,
         errors.Overloaded: 503,

@@ -7,10 +7,12 @@ Rules
 1. A query or mutation whose isolate dies runs again, alone: nothing was committed, and if it was the reason it shows.
 2. A mutation whose commit meets a conflict runs again, at most `COMMIT_ATTEMPTS` times.
 3. Actions and HTTP actions are never run twice.
-4. A mutation's outcome leaves only when its writes are durable.
+4. A mutation's outcome leaves only when its writes are durable, and nothing is awaited in between: who committed
+   speaks before those who are told of the commit.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -34,8 +36,10 @@ from runtime.isolates.isolate import Isolate
 from runtime.isolates.pool import Pool
 from runtime.ports import Clock, Logs
 from runtime.protocol.declaration import Kind
-from runtime.protocol.messages import Failure, Head, HeaderList, Level
+from runtime.protocol.messages import Failure, Head, HeaderList, Level, Reason
+from runtime.syscalls.schemas.arguments import ArgumentIds
 from runtime.syscalls.table import Caller, Table
+from runtime.syscalls.tickets import Ticket, Tickets
 from runtime.syscalls.transaction import Transaction, Transactions
 
 _HEAD_TIME = limits.HEAD_TIME / 1000
@@ -98,6 +102,8 @@ class Conductor:
         self._admission = rooms.admission
         self._clock = rooms.clock
         self._turns = Turns()
+        self._tickets = Tickets()
+        self._ids = ArgumentIds()
 
     # --- HTTP actions -----------------------------------------------------------------------------------------------
 
@@ -134,15 +140,41 @@ class Conductor:
 
     # --- functions --------------------------------------------------------------------------------------------------
 
-    async def run(self, invocation: Invocation) -> Outcome:
-        """Run a query, mutation or action; raises `TooManyRequests`, `Overloaded`, `IsolateLost`, `CommitConflict`."""
+    async def run(self, invocation: Invocation, ticket: Ticket | None = None) -> Outcome:
+        """Run a query, mutation or action; raises `TooManyRequests`, `Overloaded`, `IsolateLost`, `CommitConflict`.
+
+        A mutation with a ``ticket`` that was run before is not run again: its outcome is what it was.
+        """
         if invocation.depth:
-            return await self._run(invocation)
+            return await self._run(invocation, None)
         deployment = invocation.deployment
         if not self._admission.take(deployment):
             await self._admission.wait(deployment)
         try:
-            return await self._run(invocation)
+            return await self._run(invocation, ticket)
+        finally:
+            self._admission.give_back(deployment.name)
+
+    async def observe(self, invocation: Invocation, begin: Callable[[], Transaction]) -> tuple[Outcome, Transaction]:
+        """Run a query in a transaction that ``begin`` makes; the ended transaction tells what was read.
+
+        Raises what `run` does.
+        """
+        deployment = invocation.deployment
+        if not self._admission.take(deployment):
+            await self._admission.wait(deployment)
+        try:
+            for alone in (False, True):
+                transaction = begin()
+                try:
+                    isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
+                    return await self._converse(invocation, isolate, transaction, alone), transaction
+                except IsolateLost:
+                    if alone:
+                        raise
+                finally:
+                    transaction.abandon()
+            raise AssertionError("the second time it returns or raises")
         finally:
             self._admission.give_back(deployment.name)
 
@@ -151,23 +183,23 @@ class Conductor:
         isolate = await self._isolate(invocation)
         return await self._converse(invocation, isolate, transaction)
 
-    async def _run(self, invocation: Invocation) -> Outcome:
+    async def _run(self, invocation: Invocation, ticket: Ticket | None) -> Outcome:
         match invocation.kind:
             case Kind.QUERY | Kind.MUTATION:
-                return await self._run_transaction(invocation)
+                return await self._run_transaction(invocation, ticket)
             case Kind.ACTION:
                 return await self._converse(invocation, await self._isolate(invocation), None)
             case Kind.HTTP_ACTION:
                 raise AssertionError("HTTP actions are answered, not run")
 
-    async def _run_transaction(self, invocation: Invocation) -> Outcome:
+    async def _run_transaction(self, invocation: Invocation, ticket: Ticket | None) -> Outcome:
         alone = False
         with self._turns.of(invocation.deployment.name) as turn:
             for attempt in range(limits.COMMIT_ATTEMPTS):
                 if invocation.kind is Kind.MUTATION:
                     await turn.before(attempt)
                 try:
-                    return await self._attempt(invocation, alone)
+                    return await self._attempt(invocation, alone, ticket)
                 except CommitConflict:
                     if attempt + 1 == limits.COMMIT_ATTEMPTS:
                         raise
@@ -177,14 +209,21 @@ class Conductor:
                     alone = True
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, invocation: Invocation, alone: bool) -> Outcome:
+    async def _attempt(self, invocation: Invocation, alone: bool, ticket: Ticket | None) -> Outcome:
         """Run a query or mutation once, from its snapshot to its commit."""
         transaction = await self._rooms.transactions.begin(invocation.deployment.name)
         try:
+            if ticket is not None and (earlier := await self._tickets.recall(ticket, transaction)) is not None:
+                return earlier
             isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
             outcome = await self._converse(invocation, isolate, transaction, alone)
             if isinstance(outcome, Succeeded) and invocation.kind is Kind.MUTATION:
+                if ticket is not None:
+                    self._tickets.remember(ticket, outcome, transaction)
                 await transaction.commit()
+                outcome = Succeeded(outcome.value, outcome.lines, transaction.position)
+                if ticket is not None:
+                    self._tickets.settled(ticket, transaction.position)
             return outcome
         finally:
             transaction.abandon()
@@ -195,6 +234,9 @@ class Conductor:
         window = self._window(invocation, invocation.kind, str(invocation.path), transaction)
         now = transaction.now if transaction is not None else self._clock.now()
         deadline = self._clock.monotonic() + (_ACTION_TIME if transaction is None else _QUERY_TIME)
+        wrong = await self._ids.refusal(invocation, transaction)
+        if wrong is not None:
+            return Failed(Failure(Reason.ARGUMENTS, "ArgumentValidationError", wrong), tuple(window.lines))
         conversation = isolate.call(invocation, window, now, deadline)
         if alone:
             isolate.retiring = True

@@ -55,13 +55,36 @@ async def call(front: Front, path: str, body: Any, *headers: str) -> Answer:
 async def test_a_function_is_called_by_its_endpoint(
     front: Front, endpoint: str, path: str, kind: Kind, args: Any
 ) -> None:
-    answer = await call(front, endpoint, {"path": path, "args": args, "format": "json"})
-    expected = {"status": "success", "value": {"n": 1, "big": {"$integer": "BwAAAAAAAAA="}}, "logLines": []}
+    key = [f"Authorization: {KEY}"] if endpoint == "/api/function" else []
+    answer = await call(front, endpoint, {"path": path, "args": args, "format": "json"}, *key)
+    expected = {"status": "success", "value": {"n": 1, "big": "7"}, "logLines": ["[INFO] said"] if key else []}
     assert (answer.status, json.loads(answer.body)) == (200, expected)
     (ran,) = front.hall.ran
     assert (ran.kind, values.decode(ran.args), ran.depth) == (kind, {"a": 1}, 0)
     assert ran.request_id == answer["x-request-id"]
     assert "server-timing" in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("format", "written"),
+    [
+        ("json", {"i": "7", "b": "AAE=", "x": ["NaN", "Infinity", "-Infinity"], "f": 1.5}),
+        (
+            "convex_encoded_json",
+            {
+                "i": {"$integer": "BwAAAAAAAAA="},
+                "b": {"$bytes": "AAE="},
+                "x": [{"$float": "AAAAAAAA+H8="}, {"$float": "AAAAAAAA8H8="}, {"$float": "AAAAAAAA8P8="}],
+                "f": 1.5,
+            },
+        ),
+    ],
+)
+async def test_a_value_is_written_in_the_format_that_was_asked_for(front: Front, format: str, written: Any) -> None:
+    value = {"i": values.Int64(7), "b": b"\0\1", "x": [float("nan"), float("inf"), float("-inf")], "f": 1.5}
+    front.hall.outcome = Succeeded(values.encode(value))
+    answer = await call(front, "/api/query", {"path": "messages:list", "args": {}, "format": format})
+    assert json.loads(answer.body)["value"] == written
 
 
 async def test_a_query_can_be_asked_by_get(front: Front) -> None:
@@ -83,10 +106,10 @@ async def test_internal_missing_and_misspelt_functions_look_alike(front: Front) 
     assert front.hall.ran == []
 
 
-@pytest.mark.parametrize(("endpoint", "path"), [("/api/query", "messages:send"), ("/api/function", "http:hello")])
+@pytest.mark.parametrize(("endpoint", "path"), [("/api/query", "messages:send"), ("/api/run/http/hello", "")])
 async def test_a_function_of_another_kind_is_an_error_that_names_both(front: Front, endpoint: str, path: str) -> None:
     error = json.loads((await call(front, endpoint, {"path": path, "args": {}})).body)
-    assert f"Trying to execute {path} as" in error["errorMessage"]
+    assert f"Trying to execute {path or 'http:hello'} as" in error["errorMessage"]
     assert front.hall.ran == []
 
 
@@ -202,10 +225,67 @@ async def test_arguments_past_the_limit_of_a_value_are_413(front: Front) -> None
     assert answer.status == 413
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/api/1.0/sync", "/hello"])
+@pytest.mark.parametrize("path", ["/api", "/api/nothing", "/hello", "/api/a/b/sync"])
 async def test_any_other_path_is_404(front: Front, path: str) -> None:
     answer = await front.ask("POST", path, host=CLOUD, body=b"{}")
     assert (answer.status, json.loads(answer.body)["code"]) == (404, "NotFound")
+
+
+async def test_the_endpoint_for_every_kind_of_function_is_for_administrators(front: Front) -> None:
+    answer = await call(front, "/api/function", {"path": "messages:list", "args": {}})
+    assert (answer.status, json.loads(answer.body)["code"]) == (403, "Forbidden")
+    assert front.hall.ran == []
+
+
+async def test_an_administrators_key_may_stand_in_the_query_string(front: Front) -> None:
+    key = KEY.partition(" ")[2].replace("|", "%7C")
+    answer = await call(front, f"/api/function?adminKey={key}", {"path": "messages:secret", "args": {}})
+    assert json.loads(answer.body)["status"] == "success"
+    assert (await call(front, "/api/query?adminKey=wrong", {"path": "messages:list"})).status == 401
+
+
+@pytest.mark.parametrize("path", ["/api/sync", "/api/1.48.0/sync"])
+async def test_the_sync_protocol_without_an_upgrade_is_400(front: Front, path: str) -> None:
+    answer = await front.ask("GET", path, host=CLOUD)
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/run_test_function", "/api/import/start_upload", "/api/deploy2/start_push", "/api/v1/get_canonical_urls"],
+)
+async def test_what_convex_has_and_nothing_answers_here_is_501_at_once(front: Front, path: str) -> None:
+    answer = await call(front, path, {})
+    assert (answer.status, json.loads(answer.body)["code"]) == (501, "NotImplemented")
+
+
+async def test_a_base_url_that_ends_with_a_slash_does_no_harm(front: Front) -> None:
+    answer = await call(front, "//api/query", {"path": "messages:list", "args": {}})
+    assert json.loads(answer.body)["status"] == "success"
+
+
+async def test_a_path_may_have_the_ending_of_a_javascript_module(front: Front) -> None:
+    answer = await call(front, "/api/query", {"path": "messages.js:list", "args": {}}, "Convex-Client: npm-1.48.0")
+    assert json.loads(answer.body)["status"] == "success"
+    assert str(front.hall.ran[0].path) == "messages:list"
+
+
+async def test_a_body_that_says_it_is_no_json_is_400(front: Front) -> None:
+    body = b'{"path": "messages:list"}'
+    answer = await front.ask("POST", "/api/query", "Content-Type: text/plain", host=CLOUD, body=body)
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, "BadRequest")
+
+
+async def test_tools_learn_the_instances_name_and_hear_their_echo(front: Front) -> None:
+    assert (await front.ask("GET", "/instance_name", host=CLOUD)).body == NAME.encode()
+    assert (await front.ask("POST", "/echo", host=CLOUD, body=b"\0\1\2")).body == b"\0\1\2"
+    assert NAME.encode() in (await front.ask("GET", "/", host=CLOUD)).body
+
+
+async def test_the_log_and_the_variables_are_for_administrators(front: Front) -> None:
+    assert (await front.ask("GET", "/api/stream_function_logs?cursor=0", host=CLOUD)).status == 403
+    changes = {"changes": [{"name": "A", "value": "b"}]}
+    assert (await call(front, "/api/update_environment_variables", changes)).status == 403
 
 
 async def test_the_version_is_plain_text(front: Front) -> None:
