@@ -29,6 +29,7 @@ from control_plane.app import create_app
 from control_plane.auth import ADMIN, hash_secret, identify
 from control_plane.metrics import Figures, MeteredLogs
 from control_plane.office import Office
+from control_plane.routes.environment import Environments
 from runtime.edge.app import App
 from runtime.edge.connection import listen
 from runtime.edge.hosts import Listener
@@ -166,7 +167,9 @@ def _addresses(settings: Settings) -> Addresses:
 
 
 def _main_door(router: Router, office: Office) -> App:
-    return router.door(Listener.MAIN, _admits(office), office.version, create_app(office))
+    app = create_app(office)
+    steward = Environments(office, app.state.changes)
+    return router.door(Listener.MAIN, _admits(office), office.version, app, steward)
 
 
 def _office(router: Router, metered: MeteredLogs) -> Office:
@@ -174,7 +177,8 @@ def _office(router: Router, metered: MeteredLogs) -> Office:
 
     async def ready() -> Mapping[str, str | None]:
         return {
-            "isolates": None if router.pool.counts()["all"] or not settings.spares else "no isolate could be started"
+            "isolates": None if router.pool.counts()["all"] or not settings.spares else "no isolate could be started",
+            "data": await router.cellar.trouble(),
         }
 
     return Office(

@@ -41,6 +41,7 @@ from runtime.execution.directory import Directory
 from runtime.execution.live.live import Live
 from runtime.execution.live.moments import Moments
 from runtime.execution.observing import Observer
+from runtime.execution.sweeping import forget_old_tickets
 from runtime.execution.system_functions import SystemFunctions
 from runtime.identification.callers import Admits
 from runtime.identification.tokens import Identification
@@ -86,6 +87,10 @@ class Cellar:
     logs: Logs
     secret: bytes
     bell: Bell | None
+
+    async def trouble(self) -> str | None:
+        """Why the registry and the documents cannot be reached at this moment, or ``None``."""
+        return await self.registry.trouble() if isinstance(self.registry, PostgresRegistry) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,8 @@ async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, has
         await pool.start()
         if cellar.bell is not None:
             _hear_of_others(cellar.bell, router.directory)
-        for work in (Watchdog(clock, pool.isolates).run(), pool.sweep()):
+        forgetting = forget_old_tickets(Transactions(cellar.documents, clock, cellar.secret), router.live.names)
+        for work in (Watchdog(clock, pool.isolates).run(), pool.sweep(), forgetting):
             stack.callback(asyncio.get_running_loop().create_task(work).cancel)
         yield router
 

@@ -88,7 +88,16 @@ def test_one_goes_on_when_the_other_or_the_database_has_crashed(pair: Pair, post
     assert pair.here.request("POST", "/insert", json={"text": "first"}).status_code == 200
     pair.one.kill()
     assert pair.there.get("/list").json() == ["first"]
-    postgres.restart()
+    assert pair.other.http.get("/readyz").status_code == 200
+    postgres.end()
+    try:
+        assert "database does not answer" in pair.other.http.get("/readyz").text
+        headers = {"Host": pair.there.cloud, "Authorization": f"Convex {pair.there.key}"}
+        body = {"path": "notes:texts", "args": {}, "format": "json"}
+        assert pair.other.http.post("/api/function", json=body, headers=headers).status_code == 503
+        assert pair.other.http.get("/livez").status_code == 200
+    finally:
+        postgres.begin()
     assert pair.there.request("POST", "/insert", json={"text": "second"}).status_code == 200
     pair.one.start()
     assert pair.here.get("/list").json() == ["first", "second"]

@@ -19,8 +19,8 @@ from psycopg.errors import UniqueViolation
 
 from runtime import limits
 from runtime.adapters.postgres.bell import ANNOUNCE
-from runtime.adapters.postgres.connections import Connection, Connections
-from runtime.errors import Conflict, NotFound
+from runtime.adapters.postgres.connections import Connection, ConnectionLost, Connections
+from runtime.errors import Conflict, NotFound, WarrenError
 from runtime.invocation import Deployment, Version
 from runtime.names import DeploymentName, VersionNumber
 from runtime.ports import DeploymentSummary, KeySummary, VersionSummary
@@ -65,6 +65,11 @@ class _Books:
             return result
 
         return await self._connections.change(change)
+
+    async def answers(self) -> None:
+        """See that the database answers, at the first attempt."""
+        async with self._connections.lend() as connection:
+            await connection.execute("SELECT 1")
 
     async def agree(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do something that belongs to no deployment, in one transaction."""
@@ -298,6 +303,14 @@ class PostgresRegistry:
         self.versions = PostgresVersions(books)
         self.variables = PostgresVariables(books)
         self.keys = PostgresKeys(books)
+
+    async def trouble(self) -> str | None:
+        """Why the database cannot be used at this moment, or ``None``."""
+        try:
+            await self._books.answers()
+        except (ConnectionLost, WarrenError):
+            return "the database does not answer"
+        return None
 
     async def secret(self, name: str) -> bytes:
         """A secret of this installation, drawn when it is first asked for."""
