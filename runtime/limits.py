@@ -70,7 +70,7 @@ TABLES = Limit(10_000, "tables", "of one deployment; what Convex allows")
 INDEXES = Limit(32, "indexes", "of one table; every write of a document writes its place in each of them")
 INDEX_FIELDS = Limit(16, "fields", "of one index; what Convex allows")
 INDEX_NAME_CHARACTERS = Limit(64, "characters", "of an index's name")
-VALIDATION_STEPS = Limit(1_000_000, "steps", "to compare one document with its schema; unions multiply them")
+VALIDATION_STEPS = Limit(500_000, "steps", "to compare one document with its schema; unions multiply them")
 COMMIT_ATTEMPTS = Limit(8, "attempts", "of a mutation whose commit meets a conflict, before 503")
 
 # --- Live queries -----------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; 
 TOKEN_BYTES = Limit(16 * KIB, "bytes", "of one token; directories that list all groups stay below it")
 PROVIDERS = Limit(16, "providers", "in one auth_config.py")
 PROVIDER_TEXT = Limit(1_024, "characters", "of a domain, an issuer, an application id or the URL of a key set")
-KEY_SET_BYTES = Limit(128 * KIB, "bytes", "of a key set or a discovery document; those of large providers have 20 KiB")
+KEY_SET_BYTES = Limit(128 * KIB, "bytes", "of a key set or a discovery document; large providers need 20 KiB")
 KEY_SET_KEYS = Limit(100, "keys", "of one key set; the others are not looked at")
 KEY_SET_AGE = Limit(600_000, "ms", "that a key set is believed before it is read again, and a token before its key is")
 KEY_SET_STALE = Limit(3_600_000, "ms", "that a key set serves on while its provider cannot be reached")

@@ -43,7 +43,11 @@ from runtime.protocol.declaration import OidcProvider, Provider
 
 LEEWAY = 5  # seconds; clocks differ
 _TYPES = frozenset(("jwt", "at+jwt"))  # RFC 7519 §5.1, RFC 9068 §2.1; "application/" may stand in front
+# Verified tokens that are remembered, and what their claims may hold together.
 _REMEMBERED = 20_000
+_REMEMBERED_BYTES = 32 * limits.MIB
+# A token that names no key is tried with so many: each costs a tenth of a millisecond of everybody's time.
+_TRIED = 8
 _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError)
 _SIGNATURE_ONLY: Any = {"verify_signature": False}
 # Times are ours to check.
@@ -79,6 +83,7 @@ class Identification:
         self._key_sets: Published[KeySet] = Published(key_sets, clock, parse_key_set)
         self._own_keys: OrderedDict[str, KeySet] = OrderedDict()
         self._verified: OrderedDict[tuple[DeploymentName, bytes], _Verified] = OrderedDict()
+        self._verified_bytes = 0
 
     async def identify(self, deployment: Deployment, token: str) -> KnownUser | BadToken:
         """Whom this token stands for in this deployment, or why it stands for nobody. Never raises."""
@@ -103,10 +108,13 @@ class Identification:
         self._key_sets.close()
 
     def _remember(self, slot: tuple[DeploymentName, bytes], verified: _Verified) -> None:
+        if earlier := self._verified.pop(slot, None):
+            self._verified_bytes -= len(earlier.user.claims)
         self._verified[slot] = verified
-        self._verified.move_to_end(slot)
-        if len(self._verified) > _REMEMBERED:
-            self._verified.popitem(last=False)
+        self._verified_bytes += len(verified.user.claims)
+        while len(self._verified) > _REMEMBERED or self._verified_bytes > _REMEMBERED_BYTES:
+            _, oldest = self._verified.popitem(last=False)
+            self._verified_bytes -= len(oldest.user.claims)
 
     # --- one token ----------------------------------------------------------------------------------------------------
 
@@ -216,7 +224,7 @@ def _no_provider(providers: Sequence[Provider], claims: dict[str, Any]) -> _Bad:
 def _fitting(keys: KeySet, algorithm: str, name: str | None) -> Sequence[Key]:
     """The keys that may have signed: by name where the token names one and the key has a name."""
     same = [key for key in keys if key.algorithm == algorithm]
-    return same if name is None else [key for key in same if key.id == name or key.id is None]
+    return (same if name is None else [key for key in same if key.id == name or key.id is None])[:_TRIED]
 
 
 def _verified_claims(token: str, provider: Provider, key: Key) -> dict[str, Any]:

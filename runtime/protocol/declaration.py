@@ -93,7 +93,7 @@ class OidcProvider(msgspec.Struct, frozen=True, tag="oidc"):
 
 
 class JwtProvider(msgspec.Struct, frozen=True, tag="jwt"):
-    """Somebody who signs tokens: ``jwks`` is a URL or a ``data:`` URI. Without ``application_id`` any audience will do."""
+    """Somebody who signs tokens. ``jwks`` is a URL or a ``data:`` URI; without ``application_id`` any audience does."""
 
     issuer: str
     jwks: str

@@ -1,8 +1,8 @@
 """How does a tenant's code see its end user?
 
 A dict with the names of the wire (``tokenIdentifier``, ``givenName``), whose content can also be read as attributes in
-Python's spelling (``token_identifier``, ``given_name``). It stands in `protocol` because it is a value: it may be stored
-and returned like the dict it is (`values.check`).
+Python's spelling (``token_identifier``, ``given_name``). It stands in `protocol` because it is a value: it may be
+stored and returned like the dict it is (`values.check`).
 """
 
 from typing import Any

@@ -354,6 +354,22 @@ async def test_a_bounded_number_of_tokens_is_remembered(monkeypatch: pytest.Monk
     for number in range(30):
         await gate.known(ONE.token(sub=str(number)))
     assert len(gate.identification._verified) == 10
+    monkeypatch.setattr("runtime.identification.tokens._REMEMBERED_BYTES", 4_000)
+    for number in range(30):
+        await gate.known(ONE.token(sub=str(number), padding="x" * 1_000))
+    assert len(gate.identification._verified) == 3
+    assert gate.identification._verified_bytes == sum(
+        len(v.user.claims) for v in gate.identification._verified.values()
+    )
+
+
+async def test_a_token_without_a_keys_name_is_tried_with_a_few_keys_only() -> None:
+    keys = tuple(Signer("ES256", str(number)) for number in range(20))
+    gate = Gate(keys=keys)
+    last = Signer("ES256", None)
+    last._key = keys[-1]._key
+    await gate.refused(last.token())
+    await gate.known(keys[-1].token())
 
 
 # --- providers that are down or lie -----------------------------------------------------------------------------------
