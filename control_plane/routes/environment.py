@@ -7,6 +7,7 @@ Rules
 4. A change with which ``auth_config.py`` cannot be read is refused, and changes nothing (`providers`).
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from control_plane.auth import OwnDeployment, TheChanges, TheOffice
 from control_plane.bodies import JsonRoute
-from control_plane.office import CLOUD_URL, SITE_URL, Office
+from control_plane.office import CLOUD_URL, SITE_URL, Changes, Office
 from control_plane.problems import documented
 from control_plane.providers import reread
 from control_plane.refusals import InvalidField, LimitPassed, invalid_name
@@ -58,22 +59,8 @@ async def set_variable(
     office: TheOffice, changes: TheChanges, deployment: OwnDeployment, key: Key, body: VariableValue
 ) -> VariableSet:
     """Set one variable, from the next call on."""
-    name, value = _settable(key), body.value
-    _check_value(value)
-
-    async def change() -> bool:
-        others = dict(await office.variables.all(deployment.name))
-        created = others.pop(name, None) is None
-        if len(others) >= limits.VARIABLES:
-            raise LimitPassed("too many variables", "VARIABLES", limits.VARIABLES, len(others) + 1, "key")
-        total = sum(len(key) + len(text.encode()) for key, text in (*others.items(), (name, value)))
-        if total > limits.ENVIRONMENT_BYTES:
-            limit = limits.ENVIRONMENT_BYTES
-            raise LimitPassed("the environment is too large", "ENVIRONMENT_BYTES", limit, total, "value")
-        await _set(office, deployment.name, name, value)
-        return created
-
-    return VariableSet(key=name, created=await changes.make(deployment.name, change))
+    before = await Environments(office, changes).change_variables(deployment.name, {key: body.value})
+    return VariableSet(key=key, created=key not in before)
 
 
 @router.delete("/{key}", status_code=204, responses=documented(401, 403, 404, 422))
@@ -84,16 +71,48 @@ async def delete_variable(office: TheOffice, changes: TheChanges, deployment: Ow
     async def change() -> None:
         if name not in await office.variables.all(deployment.name):
             raise NotFound(f"there is no variable {name!r}")
-        await _set(office, deployment.name, name, None)
+        await _set(office, deployment.name, {name: None})
 
     await changes.make(deployment.name, change)
 
 
-async def _set(office: Office, deployment: DeploymentName, name: str, value: str | None) -> None:
-    providers = await reread(office, deployment, {name: value})
-    await office.variables.set(deployment, {name: value})
+class Environments:
+    """Changes variables of deployments, for every door that may."""
+
+    def __init__(self, office: Office, changes: Changes) -> None:
+        self._office = office
+        self._changes = changes
+
+    async def change_variables(self, name: DeploymentName, wanted: Mapping[str, str | None]) -> Mapping[str, str]:
+        """Set some variables and remove those with ``None``, all or none; how it was before."""
+        for key, value in wanted.items():
+            _settable(key)
+            if value is not None:
+                _check_value(value)
+
+        async def change() -> Mapping[str, str]:
+            before = dict(await self._office.variables.all(name))
+            _check_size({key: value for key, value in {**before, **wanted}.items() if value is not None})
+            await _set(self._office, name, wanted)
+            return before
+
+        return await self._changes.make(name, change)
+
+
+async def _set(office: Office, deployment: DeploymentName, wanted: Mapping[str, str | None]) -> None:
+    providers = await reread(office, deployment, wanted)
+    await office.variables.set(deployment, wanted)
     if providers is not None:
         await providers.keep()
+
+
+def _check_size(environment: Mapping[str, str]) -> None:
+    if len(environment) > limits.VARIABLES:
+        raise LimitPassed("too many variables", "VARIABLES", limits.VARIABLES, len(environment), "key")
+    total = sum(len(key) + len(text.encode()) for key, text in environment.items())
+    if total > limits.ENVIRONMENT_BYTES:
+        limit = limits.ENVIRONMENT_BYTES
+        raise LimitPassed("the environment is too large", "ENVIRONMENT_BYTES", limit, total, "value")
 
 
 def _settable(text: str) -> str:

@@ -48,8 +48,8 @@ FOR_ADMINISTRATORS = ("/api/update_environment_variables", "/api/stream_function
 class Steward(Protocol):
     """Who changes a deployment for its administrator: the control plane."""
 
-    async def change_variables(self, name: DeploymentName, changes: Mapping[str, str | None]) -> None:
-        """Set these variables, and remove those with ``None``: all or none. Raises the caller's mistakes."""
+    async def change_variables(self, name: DeploymentName, wanted: Mapping[str, str | None]) -> Mapping[str, str]:
+        """Set these variables, and remove those with ``None``: all or none; raises the caller's mistakes."""
         ...
 
 

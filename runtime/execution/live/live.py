@@ -62,6 +62,10 @@ class Live:
             if name is None or watched.name == name:
                 watched.change()
 
+    def names(self) -> tuple[DeploymentName, ...]:
+        """The deployments that somebody attends."""
+        return tuple(self._attended)
+
     def _leave(self, watched: "_Watched", attendant: Attendant) -> None:
         watched.attendants.discard(attendant)
         if not watched.attendants and self._attended.get(watched.name) is watched:
