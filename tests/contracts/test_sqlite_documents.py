@@ -56,7 +56,7 @@ async def test_files_that_are_idle_are_closed_when_others_are_wanted(tmp_path: P
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(2):
         for name in names:
-            await put(store, os.urandom(8), name=name)
+            await put(store, os.urandom(8).hex().encode(), name=name)
     # Data, log and index of four files, on three connections each.
     assert len(os.listdir("/proc/self/fd")) - before <= 4 * 9
     assert [len(await keys_in(store, name)) for name in names] == [2] * 40
