@@ -1,7 +1,7 @@
 """Are the ids among these arguments ids of the right tables?
 
-A guest compares its arguments with its validators itself; what an id is an id of, only the host knows. So a function that
-asks for ids has them looked at before it is run.
+A guest compares its arguments with its validators itself; what an id is an id of, only the host knows. So a function
+that asks for ids has them looked at before it is run.
 
 Rules
 1. Only ids are looked at here. What else is wrong, the guest says, in words of its own language.

@@ -12,7 +12,8 @@ Rules
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from runtime import limits
@@ -39,11 +40,16 @@ class InvalidType(ValueError):
 class Misfit:
     """Where a value does not fit, found from the inside out, and why."""
 
-    __slots__ = ("problem", "steps")
+    __slots__ = ("_problem", "steps")
 
-    def __init__(self, problem: str) -> None:
-        self.problem = problem
+    def __init__(self, problem: str | Callable[[], str]) -> None:
+        self._problem = problem
         self.steps: list[str] = []
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, without the path."""
+        return self._problem if isinstance(self._problem, str) else self._problem()
 
     def inside(self, step: str) -> "Misfit":
         """The same, seen from one level further out."""
@@ -89,10 +95,14 @@ class DocumentType(ABC):
 
     def refusal(self, value: Any) -> Misfit:
         """That this is something else altogether."""
+        # A union asks many and believes one: a sentence is made when somebody wants to read it.
+        return Misfit(partial(self._sentence, value))
+
+    def _sentence(self, value: Any) -> str:
         shown = repr(value) if type(value) in (str, bytes, int, float, bool, Int64) else ""
         if len(shown) > _SHOWN:
             shown = shown[:_SHOWN] + "…"
-        return Misfit(f"must be {self.words()[:_WORDS]}, got {f'{type(value).__name__} {shown}'.strip()}")
+        return f"must be {self.words()[:_WORDS]}, got {f'{type(value).__name__} {shown}'.strip()}"
 
 
 class Anything(DocumentType):
