@@ -6,7 +6,9 @@ from runtime.sdk.annotations import Id
 from runtime.sdk.auth.identity import InvalidToken
 from runtime.sdk.auth.providers import AuthConfig, JwtProvider, OidcProvider
 from runtime.sdk.cors import Cors
-from runtime.sdk.database import UNSET
+from runtime.sdk.data.database import UNSET
+from runtime.sdk.data.pagination import PaginationOptions, PaginationResult
+from runtime.sdk.data.schema import define_schema, define_table
 from runtime.sdk.env import env
 from runtime.sdk.fetch.blob import Blob, File
 from runtime.sdk.fetch.headers import Headers
@@ -27,10 +29,8 @@ from runtime.sdk.functions import (
     mutation,
     query,
 )
-from runtime.sdk.pagination import PaginationOptions, PaginationResult
 from runtime.sdk.references import api, internal
 from runtime.sdk.router import HttpRouter
-from runtime.sdk.schema import define_schema, define_table
 from runtime.sdk.validators import v
 
 __all__ = [

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from runtime.protocol import values
 from runtime.sdk.auth.identity import Auth
-from runtime.sdk.database import DatabaseReader, DatabaseWriter
+from runtime.sdk.data.database import DatabaseReader, DatabaseWriter
 from runtime.sdk.references import function_path
 from runtime.sdk.running import Running
 

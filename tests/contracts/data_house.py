@@ -15,10 +15,10 @@ from runtime.names import DeploymentName, RequestId, VersionNumber
 from runtime.ports import DocumentStore
 from runtime.protocol import values
 from runtime.protocol.declaration import Declaration, Kind, SchemaDeclaration
-from runtime.sdk.database import DatabaseReader, DatabaseWriter
+from runtime.sdk.data.database import DatabaseReader, DatabaseWriter
+from runtime.sdk.data.schema import Schema
 from runtime.sdk.functions import ApplicationError, LimitExceeded
 from runtime.sdk.running import Running
-from runtime.sdk.schema import Schema
 from runtime.syscalls.documents import ENTRIES
 from runtime.syscalls.schemas.keeper import Look, Schemas
 from runtime.syscalls.table import Caller, Table

@@ -11,8 +11,8 @@ from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.ports import DocumentStore
 from runtime.protocol.values import SAFE_INTEGER, Int64
-from runtime.sdk.database import UNSET, IndexRange, Query
-from runtime.sdk.schema import Schema, define_schema, define_table
+from runtime.sdk.data.database import UNSET, IndexRange, Query
+from runtime.sdk.data.schema import Schema, define_schema, define_table
 from runtime.sdk.validators import v
 from tests.contracts.data_house import DataHouse
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.adapters.memory_documents import MemoryDocuments
-from runtime.sdk.database import IndexRange
+from runtime.sdk.data.database import IndexRange
 from tests.contracts.data_house import DataHouse
 from tests.contracts.index_oracle import (
     LOOSE,

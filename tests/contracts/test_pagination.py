@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.protocol.declaration import Kind
-from runtime.sdk.database import DatabaseReader, Query
+from runtime.sdk.data.database import DatabaseReader, Query
 from runtime.sdk.functions import ApplicationError
 from tests.contracts.data_house import NAME, DataHouse
 from tests.contracts.index_oracle import LOOSE, Document, ask, by_author, documents, ranges, same

@@ -23,9 +23,12 @@ from runtime.protocol.declaration import (
     Declaration,
     Diagnostic,
     FunctionDeclaration,
+    IndexDeclaration,
     Kind,
     RouteDeclaration,
+    SchemaDeclaration,
     Shape,
+    TableDeclaration,
     Visibility,
 )
 from tests.postgres_server import OwnRegistry, PostgresServer
@@ -44,6 +47,7 @@ DECLARED = Declaration(
     routes=(RouteDeclaration("GET /", "GET", "/", Shape.EXACT, "http:f", "http.py", 1, Cors(allow_origins=("*",))),),
     cors=Cors(max_age=5),
     warnings=(Diagnostic("m.py", 1, "look"),),
+    schema=SchemaDeclaration((TableDeclaration("t", {"type": "any"}, (IndexDeclaration("by_a", ("a", "b.c")),)),)),
 )
 
 
@@ -131,6 +135,15 @@ async def test_a_version_comes_back_as_it_was_kept(registry: Registry) -> None:
     assert loaded.version.declaration == DECLARED
     (summary,) = await registry.versions.summaries(ONE)
     assert (summary.files, summary.bytes, summary.created_at) == (2, 12 + 256, 5.5)
+
+
+async def test_every_kept_version_still_says_what_it_declared(registry: Registry) -> None:
+    await registry.deployments.create(ONE, 1.0)
+    numbers = [await push(registry), await push(registry)]
+    for number in numbers:
+        assert await registry.versions.declaration(ONE, number) == DECLARED
+    assert await registry.versions.declaration(ONE, VersionNumber(99)) is None
+    assert await registry.versions.declaration(TWO, numbers[0]) is None
 
 
 async def test_each_deployment_counts_its_own_versions(registry: Registry) -> None:

@@ -12,7 +12,7 @@ from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.errors import CommitConflict, PushRefused
 from runtime.index_keys import table_of
 from runtime.ports import KeyRange, Order
-from runtime.sdk.schema import Schema, Table, define_schema, define_table
+from runtime.sdk.data.schema import Schema, Table, define_schema, define_table
 from runtime.sdk.validators import Validator, v
 from runtime.syscalls.schemas.keeper import Look
 from runtime.syscalls.schemas.tables import FIRST_TABLE

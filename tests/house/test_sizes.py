@@ -22,6 +22,7 @@ WIDE_SIGNATURES: dict[str, str] = {}
 FULL_FOLDERS: dict[str, str] = {
     "tests/contracts": "one suite per port and per face that clients see",
     "tests/units": "one file per room of the house, named after it",
+    "tests/walks": "one file per thing that somebody does with a server",
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from runtime.protocol.declaration import IndexDeclaration
 from runtime.protocol.values import Int64
-from runtime.sdk.schema import Schema, Table, define_schema, define_table
+from runtime.sdk.data.schema import Schema, Table, define_schema, define_table
 from runtime.sdk.validators import v
 from runtime.syscalls.schemas.claims import objection_to
 

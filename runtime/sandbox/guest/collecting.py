@@ -29,9 +29,9 @@ from runtime.sandbox.guest import asgi
 from runtime.sandbox.guest.http_calls import Route
 from runtime.sandbox.guest.tracebacks import MARK
 from runtime.sdk.auth.providers import AuthConfig
+from runtime.sdk.data.schema import Schema
 from runtime.sdk.functions import RegisteredFunction
 from runtime.sdk.router import HttpRouter, RouteEntry, RouteError
-from runtime.sdk.schema import Schema
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from msgspec import Raw
 
 from runtime.protocol import values
-from runtime.sdk.pagination import PaginationResult, Piece, read_options, read_page
+from runtime.sdk.data.pagination import PaginationResult, Piece, read_options, read_page
 from runtime.sdk.running import Running
 
 Document = dict[str, Any]
