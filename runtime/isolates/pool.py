@@ -132,7 +132,7 @@ class Pool:
         isolate.on_line = lambda line: self._on_line(name, line)
         isolate.on_lost = lambda lost, reason: self._forget(lost, reason, name)
         try:
-            declaration = await self._load(isolate, name, bundle, environment)
+            declaration = await self._load(isolate, Load(dict(bundle), dict(environment), name, self._settings.manners))
         except BaseException:
             isolate.end("its bundle was not loaded")
             raise
@@ -259,7 +259,10 @@ class Pool:
         isolate.on_line = lambda line: self._on_line(crew.name, line)
         isolate.on_lost = lambda lost, reason: self._forget(lost, reason, crew.name)
         try:
-            await self._load(isolate, crew.name, crew.version.bundle, crew.environment)
+            load = Load(
+                dict(crew.version.bundle), dict(crew.environment), crew.name, self._settings.manners, checked=True
+            )
+            await self._load(isolate, load)
         except (IsolateLost, PushRefused) as error:
             isolate.end("its bundle was not loaded")
             self._back_off(crew)
@@ -299,10 +302,7 @@ class Pool:
         if reason != RETIRED and name is not None:
             self._on_lost(name, f"{reason} ({_cause(status)})" + (f": {words[-500:]}" if words else ""))
 
-    async def _load(
-        self, isolate: Isolate, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
-    ) -> Declaration:
-        load = Load(dict(bundle), dict(environment), name, self._settings.manners)
+    async def _load(self, isolate: Isolate, load: Load) -> Declaration:
         try:
             async with asyncio.timeout(limits.LOAD_TIME / 1000):
                 return await isolate.load(load)

@@ -72,11 +72,16 @@ class Splitter(Generic[Message]):
         self._rest = buffer[at:]
 
 
+# Made once, and in the zygote before it forks: a decoder takes a while and half a megabyte to make.
+_of_guests = msgspec.msgpack.Decoder(GuestMessage)
+_of_hosts = msgspec.msgpack.Decoder(HostMessage)
+
+
 def splitter_for_host(max_frame: int) -> Splitter[GuestMessage]:
     """What the host uses to read a guest."""
-    return Splitter(msgspec.msgpack.Decoder(GuestMessage), max_frame)
+    return Splitter(_of_guests, max_frame)
 
 
 def splitter_for_guest(max_frame: int) -> Splitter[HostMessage]:
     """What a guest uses to read its host."""
-    return Splitter(msgspec.msgpack.Decoder(HostMessage), max_frame)
+    return Splitter(_of_hosts, max_frame)
