@@ -13,6 +13,7 @@ import asyncio
 import gc
 import hashlib
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -150,7 +151,8 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise OSError(error.errno, f"{host}:{port} cannot be listened on: {error.strerror}") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f"{host}:{port} cannot be listened on: {reason}") from None
 
 
 def _port(bound: socket.socket) -> int:

@@ -94,7 +94,8 @@ class Workbench:
                 self._screen.complain(refusal.message)
             self._screen.complain("Not pushed. What was live before keeps answering.", "yellow")
             return None
-        self._screen.diagnostics(answer.get("warnings") or [], self._bench.bundle, "yellow")
+        if not answer["unchanged"]:
+            self._screen.diagnostics(answer["warnings"], self._bench.bundle, "yellow")
         took = time.perf_counter() - began
         self._screen.say(f"{time.strftime('%H:%M:%S')} version {answer['version']} is live ({took:.2f} s)", "green")
         return answer

