@@ -41,6 +41,7 @@ from runtime.protocol.messages import (
     Ping,
     Pong,
     Ready,
+    Reason,
     Returned,
     SetEnvironment,
     Syscall,
@@ -51,6 +52,10 @@ log = logging.getLogger("warren.isolates")
 
 # What is said about one call. Everything else is about the isolate.
 _ABOUT_A_CALL = (Head, Returned, Syscall, Chunk, Line, Failed, Taken)
+
+
+# After these an isolate is not what it was: memory in pieces, objects of the tenant half changed.
+_WORN_BY = frozenset({Reason.MEMORY, Reason.TIME})
 
 
 class _Cids:
@@ -92,6 +97,8 @@ class Isolate(asyncio.Protocol):
         self.cpu_seen = 0.0
         self.cpu_at_ping = 0.0
         self.interrupted_at: float | None = None
+        # And this by the pool: what it had burnt at the last sweep, if it had nothing to do then.
+        self.idle_cpu: float | None = None
         self.on_line: Callable[[Line], None] | None = None
         self.on_lost: Callable[[Isolate, str], None] | None = None
         self.on_drained: Callable[[Isolate], None] | None = None
@@ -114,6 +121,7 @@ class Isolate(asyncio.Protocol):
     async def load(self, load: Load) -> Declaration:
         """Have the bundle imported; raise `PushRefused` with the reasons, or `IsolateLost`."""
         self._loaded = self._loop.create_future()
+        self.idle_cpu = None
         self._say(load)
         return await self._loaded
 
@@ -221,6 +229,7 @@ class Isolate(asyncio.Protocol):
         if not self.usable:
             raise IsolateLost(self.lost or "retiring")
         self.conversations[conversation.cid] = conversation
+        self.idle_cpu = None
         self.calls += 1
 
     def _say(self, message: HostMessage) -> None:
@@ -270,6 +279,8 @@ class Isolate(asyncio.Protocol):
             conversation = self.conversations.get(message.cid)
             if conversation is None:
                 raise ProtocolViolation(f"{type(message).__name__} about a conversation that is not open")
+            if isinstance(message, Failed) and message.failure.reason in _WORN_BY:
+                self.retiring = True
             if conversation.receive(message):
                 self._close(conversation)
         else:

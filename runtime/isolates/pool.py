@@ -192,6 +192,8 @@ class Pool:
             now = self._clock.monotonic()
             for crew in list(self._crews.values()):
                 self._sweep_crew(crew, now)
+            for isolate in list(self._all):
+                _end_if_restless(isolate)
             while self._strays and now - self._strays[0].isolate.born > 30:
                 self._strays.popleft().isolate.retire()
 
@@ -352,6 +354,16 @@ class Pool:
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _end_if_restless(isolate: Isolate) -> None:
+    """End an isolate that burns CPU with no call to run: an honest guest waits."""
+    if isolate.conversations or isolate.loading:
+        return
+    cpu, before = isolate.process.cpu_seconds(), isolate.idle_cpu
+    isolate.idle_cpu = cpu
+    if before is not None and cpu - before > limits.IDLE_CPU / 1000:
+        isolate.end(f"it burnt {(cpu - before) * 1000:.0f} ms of CPU with no call to run, limit {limits.IDLE_CPU}")
 
 
 def _cause(status: int) -> str:

@@ -84,6 +84,13 @@ def deep() -> bytes:
     return b"\x94\x05\x01" + b"\x91" * 1_000_000 + b"\xc0"
 
 
+def burn() -> NoReturn:
+    """Say that the bundle is loaded, and go on burning."""
+    say(Loaded(Declaration()))
+    while True:
+        pass
+
+
 ON_CALL: dict[str, Callable[[int], object]] = {
     "call-answers-twice": lambda cid: say(Returned(cid, NIL), Returned(cid, NIL)),
     "call-with-a-head": lambda cid: say(Head(cid, 200, [], b"", True)),
@@ -121,6 +128,8 @@ def main(layers: tuple[str, ...]) -> NoReturn:
                 lie = message.deployment
                 if lie in AT_ONCE:
                     AT_ONCE[lie]()
+                elif lie == "restless":
+                    burn()
                 else:
                     say(Loaded(Declaration()))
             elif isinstance(message, CallFunction):
