@@ -13,6 +13,7 @@ Rules
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
@@ -73,6 +74,11 @@ class _Cids:
 
 _cids = _Cids()
 
+# How long the loop stands still for one answer at most, and from which share of prompt answers on it does.
+_MOMENT = 60e-6
+_PROMPT = 0.5
+_READ = 256 * 1024
+
 # With so few calls under way the guest had better begin at once.
 _FEW = 2
 
@@ -80,11 +86,22 @@ _FEW = 2
 RETIRED = "retired"
 
 
+class Traffic:
+    """How many conversations are open in all isolates together."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open = 0
+
+
 class Isolate(asyncio.Protocol):
     """One sandboxed process and the conversations in it."""
 
-    def __init__(self, process: IsolateProcess, born: float) -> None:
+    def __init__(self, process: IsolateProcess, born: float, traffic: Traffic | None = None) -> None:
         self.process = process
+        self._traffic = traffic if traffic is not None else Traffic()
+        self._prompt = 1.0
         self.born = born
         self.last_used = born
         self.calls = 0
@@ -155,6 +172,7 @@ class Isolate(asyncio.Protocol):
                 future.set_exception(lost)
                 future.exception()
         conversations, self.conversations = self.conversations, {}
+        self._traffic.open -= len(conversations)
         for conversation in conversations.values():
             conversation.ended(reason)
         if self.on_lost is not None:
@@ -208,6 +226,8 @@ class Isolate(asyncio.Protocol):
                 conversation.ledger.fed(len(body))
         elif body is not None:
             conversation.pump(body)
+        if self._traffic.open == 1:
+            self._wait_a_moment()
         return conversation
 
     def set_environment(self, environment: Mapping[str, str]) -> None:
@@ -219,6 +239,27 @@ class Isolate(asyncio.Protocol):
         self.ping_pending = True
         self._say(Ping(number))
 
+    def _wait_a_moment(self) -> None:
+        """Look for the answer here and now, while nobody else wants anything and it has been prompt lately.
+
+        Going to sleep and being woken takes longer than a small handler does. Measured with one client: a quarter of
+        the time to the answer. A guest that is slower than that is not waited for, but for every sixteenth call.
+        """
+        if self._transport is None or (self._prompt < _PROMPT and self.calls % 16):
+            return
+        channel = self._transport.get_extra_info("socket").fileno()
+        end = time.perf_counter() + _MOMENT
+        while time.perf_counter() < end:
+            try:
+                data = os.read(channel, _READ)
+            except BlockingIOError:
+                continue
+            if data:
+                self.data_received(data)
+                self._prompt += (1 - self._prompt) / 8
+            return
+        self._prompt -= self._prompt / 8
+
     def _new_cid(self) -> int:
         while True:
             cid = _cids.next()
@@ -229,6 +270,7 @@ class Isolate(asyncio.Protocol):
         if not self.usable:
             raise IsolateLost(self.lost or "retiring")
         self.conversations[conversation.cid] = conversation
+        self._traffic.open += 1
         self.idle_cpu = None
         self.calls += 1
 
@@ -322,6 +364,7 @@ class Isolate(asyncio.Protocol):
 
     def _close(self, conversation: Conversation) -> None:
         del self.conversations[conversation.cid]
+        self._traffic.open -= 1
         conversation.ended(None)
         if not self.conversations and self.on_drained is not None:
             self.on_drained(self)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from runtime import limits
 from runtime.errors import IsolateLost, Overloaded, PushRefused
 from runtime.invocation import Deployment, Version
-from runtime.isolates.isolate import RETIRED, Isolate
+from runtime.isolates.isolate import RETIRED, Isolate, Traffic
 from runtime.isolates.watchdog import is_stuck
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName
@@ -86,6 +86,7 @@ class Pool:
         self._refilling: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
         self._stopping = False
+        self._traffic = Traffic()
 
     # --- choosing ---------------------------------------------------------------------------------------------------
 
@@ -325,7 +326,7 @@ class Pool:
     async def _fork(self) -> Isolate:
         self._make_room()
         process = await self._zygote.fork()
-        isolate = Isolate(process, self._clock.monotonic())
+        isolate = Isolate(process, self._clock.monotonic(), self._traffic)
         isolate.on_lost = self._forget
         self._all.add(isolate)
         await isolate.start()
