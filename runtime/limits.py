@@ -51,6 +51,7 @@ CALL_DEPTH = Limit(8, "calls", "functions calling functions; each level holds a 
 SYSCALLS_PER_CALL = Limit(32_768, "syscalls", "in one invocation")
 SYSCALLS_AT_ONCE = Limit(64, "syscalls", "of one invocation that wait for their answer; the guest queues the others")
 VALUE_BYTES = Limit(8 * MIB, "bytes", "encoded arguments or result of one function")
+VALUE_ITEMS = Limit(262_144, "items", "values and keys in arguments or a result; reading more takes the server a pause")
 VALUE_DEPTH = Limit(64, "levels", "nesting of arguments and results")
 LOG_LINES = Limit(256, "lines", "of one invocation; the rest is counted and dropped")
 LOG_LINE_BYTES = Limit(16 * KIB, "bytes", "of one log line; longer ones are cut")
@@ -99,6 +100,7 @@ LOG_FOLLOWER = Limit(4_096, "lines", "that wait for one slow reader; then lines 
 
 # --- The wall ---------------------------------------------------------------------------------------------------------
 GUEST_FRAME = Limit(8 * MIB + 64 * KIB, "bytes", "one frame from a guest: the largest value and its envelope")
+GUEST_FRAME_ITEMS = Limit(327_680, "items", "in one frame from a guest: the largest value and its envelope")
 HOST_FRAME = Limit(48 * MIB, "bytes", "one frame to a guest: a whole bundle and its environment")
 BODY_CHUNK = Limit(256 * KIB, "bytes", "one piece of a body on the wire")
 BODY_WINDOW = Limit(1 * MIB, "bytes", "of a body under way and not yet taken by the other side")

@@ -5,7 +5,7 @@ conversation that it names, and ends the process at the first lie. Knows no depl
 policy of keeping or starting: that is the pool's.
 
 Rules
-1. Everything read is hostile: it passes the splitter, then the conversation's ledger. One violation ends the process.
+1. Everything read is hostile: it passes the ear, then the conversation's ledger. One violation ends the process.
 2. When the process is gone, every open conversation is told, once, with the reason.
 3. A retiring isolate opens nothing new and ends when its last conversation does.
 """
@@ -23,10 +23,11 @@ from runtime import limits
 from runtime.errors import IsolateLost, PushRefused
 from runtime.invocation import HttpInvocation, Invocation
 from runtime.isolates.conversations import Conversation, FunctionConversation, HttpConversation, Wire
+from runtime.isolates.hearing import Ear
 from runtime.isolates.process import IsolateProcess
 from runtime.ports import Desk
 from runtime.protocol.declaration import Declaration, Diagnostic
-from runtime.protocol.framing import ProtocolViolation, frame, splitter_for_host
+from runtime.protocol.framing import ProtocolViolation, frame
 from runtime.protocol.messages import (
     CallFunction,
     CallHttp,
@@ -120,7 +121,7 @@ class Isolate(asyncio.Protocol):
         self.on_lost: Callable[[Isolate, str], None] | None = None
         self.on_drained: Callable[[Isolate], None] | None = None
         self._own_lines = 0
-        self._splitter = splitter_for_host(limits.GUEST_FRAME)
+        self._ear = Ear(self._receive, self._caught_lying)
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._wire = Wire(self._say, self._loop)
@@ -163,6 +164,7 @@ class Isolate(asyncio.Protocol):
         if self.lost is not None:
             return
         self.lost = reason
+        self._ear.close()
         self.process.kill()
         if self._transport is not None:
             self._transport.abort()
@@ -245,7 +247,7 @@ class Isolate(asyncio.Protocol):
         Going to sleep and being woken takes longer than a small handler does. Measured with one client: a quarter of
         the time to the answer. A guest that is slower than that is not waited for, but for every sixteenth call.
         """
-        if self._transport is None or (self._prompt < _PROMPT and self.calls % 16):
+        if self._transport is None or self._ear.behind or (self._prompt < _PROMPT and self.calls % 16):
             return
         channel = self._transport.get_extra_info("socket").fileno()
         end = time.perf_counter() + _MOMENT
@@ -254,6 +256,8 @@ class Isolate(asyncio.Protocol):
                 data = os.read(channel, _READ)
             except BlockingIOError:
                 continue
+            except OSError:
+                return  # it has ended, which `connection_lost` will tell
             if data:
                 self.data_received(data)
                 self._prompt += (1 - self._prompt) / 8
@@ -295,17 +299,15 @@ class Isolate(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A stream's transport, which uvloop's does not derive from.
         self._transport = cast(asyncio.Transport, transport)
+        self._ear.listen(self._transport)
         self._transport.set_write_buffer_limits(high=int(limits.GUEST_BACKLOG))
 
     def data_received(self, data: bytes) -> None:
-        try:
-            for message in self._splitter.feed(data):
-                if self.lost is not None:
-                    return
-                self._receive(message)
-        except ProtocolViolation as violation:
-            log.error("isolate %d broke the protocol: %s", self.process.pid, violation)
-            self.end(f"protocol violation: {violation}")
+        self._ear.take(data)
+
+    def _caught_lying(self, violation: ProtocolViolation) -> None:
+        log.error("isolate %d broke the protocol: %s", self.process.pid, violation)
+        self.end(f"protocol violation: {violation}")
 
     def pause_writing(self) -> None:
         self.end(f"did not read: more than {limits.GUEST_BACKLOG} bytes wait for it")
