@@ -108,10 +108,10 @@ class Pool:
     async def acquire(self, deployment: Deployment, version: Version) -> Isolate:
         """An isolate for one call, started if need be; raise `Overloaded` when there can be none now."""
         while True:
+            crew = self._crew_of(deployment, version)
             isolate = self.pick(deployment, version)
             if isolate is not None:
                 return isolate
-            crew = self._crew_of(deployment, version)
             usable = [isolate for isolate in crew.isolates if isolate.usable]
             if len(usable) >= self._settings.isolates_per_deployment:
                 # All are full or stuck. The least busy one takes it: a deployment slows down, it does not fail.

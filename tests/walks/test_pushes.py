@@ -157,3 +157,15 @@ def test_an_unknown_host_is_told_which_deployment_was_not_found(server: LiveServ
     answer: httpx.Response = server.http.get("/", headers={"Host": "nobody-here-1.site.localhost"})
     assert answer.status_code == 404
     assert "nobody-here-1" in answer.text
+
+
+def test_the_isolate_that_analysed_a_push_answers_its_first_request(server: LiveServer) -> None:
+    def isolates() -> int:
+        figures = server.http.get("/metrics").text.splitlines()
+        by_state = {line.split('"')[1]: float(line.split()[1]) for line in figures if line.startswith("warren_isolates{")}
+        return int(by_state["all"] - by_state["spare"])
+
+    before = isolates()
+    tenant = server.tenant(answering("hello"))
+    assert tenant.get("/").text == "hello"
+    assert isolates() == before + 1
