@@ -31,7 +31,6 @@ from runtime.protocol.messages import Line, Load
 log = logging.getLogger("warren.isolates")
 
 SWEEP = 1.0
-_STRAYS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +56,6 @@ class Crew:
     not_before: float = 0.0
 
 
-@dataclass(slots=True)
-class _Stray:
-    """An isolate that has loaded a bundle for analysis, until its version asks for it."""
-
-    name: DeploymentName
-    bundle: Mapping[str, bytes]
-    isolate: Isolate
-
-
 OnLine = Callable[[DeploymentName, Line], None]
 OnLost = Callable[[DeploymentName, str], None]
 
@@ -81,7 +71,6 @@ class Pool:
         self._on_lost = on_lost
         self._crews: dict[tuple[DeploymentName, str], Crew] = {}
         self._spares: deque[Isolate] = deque()
-        self._strays: deque[_Stray] = deque()
         self._all: set[Isolate] = set()
         self._refilling: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
@@ -128,20 +117,17 @@ class Pool:
     async def analyse(
         self, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
     ) -> Declaration:
-        """What a bundle declares, learnt inside an isolate; raise `PushRefused`. Its version may have the isolate."""
+        """What a bundle declares, learnt inside an isolate; raise `PushRefused`.
+
+        The isolate ends with it: reading a bundle node by node has made it larger than one that only loads it, and a
+        fresh one takes a few milliseconds.
+        """
         isolate = await self._spare()
         isolate.on_line = lambda line: self._on_line(name, line)
-        isolate.on_lost = lambda lost, reason: self._forget(lost, reason, name)
         try:
-            declaration = await self._load(isolate, Load(dict(bundle), dict(environment), name, self._settings.manners))
-        except BaseException:
-            # The reason goes to whoever pushed; a log line about our housekeeping would only frighten them.
+            return await self._load(isolate, Load(dict(bundle), dict(environment), name, self._settings.manners))
+        finally:
             isolate.end(RETIRED)
-            raise
-        self._strays.append(_Stray(name, bundle, isolate))
-        while len(self._strays) > _STRAYS:
-            self._strays.popleft().isolate.retire()
-        return declaration
 
     def stand_down(self, name: DeploymentName, active: Version | None) -> None:
         """Retire what this deployment runs of other versions than ``active``."""
@@ -195,8 +181,6 @@ class Pool:
                 self._sweep_crew(crew, now)
             for isolate in list(self._all):
                 _end_if_restless(isolate)
-            while self._strays and now - self._strays[0].isolate.born > 30:
-                self._strays.popleft().isolate.retire()
 
     def _sweep_crew(self, crew: Crew, now: float) -> None:
         for isolate in list(crew.isolates):
@@ -230,17 +214,7 @@ class Pool:
         crew = self._crews.get(key)
         if crew is None:
             crew = self._crews[key] = Crew(deployment.name, version, deployment.environment)
-            self._adopt_stray(crew)
         return crew
-
-    def _adopt_stray(self, crew: Crew) -> None:
-        for stray in list(self._strays):
-            if stray.name == crew.name and stray.bundle == crew.version.bundle:
-                self._strays.remove(stray)
-                if stray.isolate.usable:
-                    stray.isolate.set_environment(crew.environment)
-                    self._join(crew, stray.isolate)
-                return
 
     def _renew_environment(self, crew: Crew, deployment: Deployment) -> None:
         crew.environment = deployment.environment
