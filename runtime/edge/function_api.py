@@ -7,12 +7,14 @@ Rules
 1. A function that fails is HTTP 200 with ``"status": "error"``; only the platform's own refusals have other statuses.
 2. To a client an internal function looks exactly like a missing one. A deploy key may call both, and sees details.
 3. Any page may call it: CORS is open, on refusals too.
+4. Large arguments and results are converted in a thread: others wait for a turn of the loop, not for the whole of it.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, assert_never
+from typing import Any, Protocol, TypeVar, assert_never
 from urllib.parse import parse_qs
 
 import msgspec
@@ -28,6 +30,7 @@ from runtime.names import DeploymentName, FunctionPath, InvalidName, parse_funct
 from runtime.protocol import values
 from runtime.protocol.declaration import Kind, Visibility
 from runtime.protocol.messages import Failure, Reason
+from runtime.protocol.weighing import SHORT, json_holds_more_than
 
 # What each endpoint calls; ``None`` is whatever kind the function has.
 _ENDPOINTS: Mapping[str, Kind | None] = {
@@ -39,6 +42,8 @@ _ENDPOINTS: Mapping[str, Kind | None] = {
 _RUN = "/api/run/"
 _SYNC = re.compile(r"/api/(?:[^/]+/)?sync\Z")
 _FORMATS = ("json", "convex_encoded_json")
+_JSON_ITEMS = 2 * int(limits.VALUE_ITEMS)  # what counts them may count each twice
+T = TypeVar("T")
 
 Admits = Callable[[DeploymentName, str], Awaitable[bool]]
 
@@ -107,8 +112,9 @@ class FunctionApi:
             outcome = await self._runner.run(
                 Invocation(deployment, version, call.path, kind, call.args, exchange.request_id)
             )
-        body = _result(outcome, exchange, details)
-        await exchange.reply(200, [(b"content-type", b"application/json")], to_json(body))
+        size = len(outcome.value if isinstance(outcome, Succeeded) else outcome.failure.data or b"")
+        body = await _aside(size, lambda: to_json(_result(outcome, exchange, details)))
+        await exchange.reply(200, [(b"content-type", b"application/json")], body)
 
     async def _is_administrator(self, name: DeploymentName, exchange: Exchange) -> bool:
         authorization = cors.header(exchange.headers, b"authorization") or b""
@@ -134,11 +140,19 @@ def _allowed_methods(path: str) -> tuple[str, ...]:
     )
 
 
+async def _aside(size: int, work: Callable[[], T]) -> T:
+    """Do what takes as long as its ``size``: at once when it is small, else where the loop need not wait for it."""
+    return work() if size < SHORT else await asyncio.to_thread(work)
+
+
 async def _read_call(path: str, exchange: Exchange) -> _Call:
     if exchange.method == "GET":
-        request = _read_query(exchange.scope["query_string"])
-    else:
-        request = _read_json(await read_all(exchange.receive, exchange.headers))
+        return _call_of(path, _read_query(exchange.scope["query_string"]))
+    body = await read_all(exchange.receive, exchange.headers)
+    return await _aside(len(body), lambda: _call_of(path, _read_json(body)))
+
+
+def _call_of(path: str, request: _Request) -> _Call:
     if request.format not in (None, *_FORMATS):
         raise BadRequest(f"format is {request.format!r}; use one of {', '.join(_FORMATS)}")
     name = request.path
@@ -154,6 +168,8 @@ async def _read_call(path: str, exchange: Exchange) -> _Call:
 
 
 def _read_json(body: bytes) -> _Request:
+    if json_holds_more_than(_JSON_ITEMS, body):
+        raise TooLarge(f"args hold more than {limits.VALUE_ITEMS} items (limit VALUE_ITEMS): send smaller parts")
     try:
         return msgspec.json.decode(body, type=_Request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

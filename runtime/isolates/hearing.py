@@ -1,7 +1,7 @@
 """How much of what a guest says is heard in one turn of the host's loop?
 
 Between the channel and the isolate: bytes in, messages out, a thousand at most before everybody else on the loop has
-had a turn. Meanwhile the channel is not read, so a guest that floods waits for itself. Knows no message but by its bytes.
+had a turn. Meanwhile the channel is not read, so a guest that floods waits for itself. Knows no message by its meaning.
 
 Rules
 1. Order is kept, and nothing is heard after `close`.
