@@ -48,6 +48,7 @@ ACTION_TIME = Limit(300_000, "ms", "wall time of an action or HTTP action, its b
 TURN_CPU = Limit(1_000, "ms", "CPU that one turn of the guest's loop may burn before the running call is interrupted")
 STOP_GRACE = Limit(60, "ms", "from the interruption to SIGKILL, for a call that does not listen")
 CALL_DEPTH = Limit(8, "calls", "functions calling functions; each level holds a conversation")
+NESTED_CALLS = Limit(2_048, "calls", "made by functions of one deployment, under way at once; each holds memory here")
 SYSCALLS_PER_CALL = Limit(32_768, "syscalls", "in one invocation")
 SYSCALLS_AT_ONCE = Limit(64, "syscalls", "of one invocation that wait for their answer; the guest queues the others")
 VALUE_BYTES = Limit(8 * MIB, "bytes", "encoded arguments or result of one function")

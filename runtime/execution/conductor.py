@@ -136,9 +136,10 @@ class Conductor:
 
     async def run(self, invocation: Invocation) -> Outcome:
         """Run a query, mutation or action; raises `TooManyRequests`, `Overloaded`, `IsolateLost`, `CommitConflict`."""
-        if invocation.depth:
-            return await self._run(invocation)
         deployment = invocation.deployment
+        if invocation.depth:
+            with self._admission.beneath(deployment.name):
+                return await self._run(invocation)
         if not self._admission.take(deployment):
             await self._admission.wait(deployment)
         try:
@@ -148,8 +149,8 @@ class Conductor:
 
     async def run_within(self, invocation: Invocation, transaction: Transaction) -> Outcome:
         """Run a query or mutation inside a transaction that the caller will commit or abandon."""
-        isolate = await self._isolate(invocation)
-        return await self._converse(invocation, isolate, transaction)
+        with self._admission.beneath(invocation.deployment.name):
+            return await self._converse(invocation, await self._isolate(invocation), transaction)
 
     async def _run(self, invocation: Invocation) -> Outcome:
         match invocation.kind:

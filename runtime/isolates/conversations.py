@@ -18,7 +18,7 @@ import msgspec
 
 from runtime import limits
 from runtime.errors import CallerMistake, IsolateLost, OurMistake, SyscallRefused, WarrenError
-from runtime.invocation import Client, RequestBody
+from runtime.invocation import Client, RequestBody, traceback_text
 from runtime.ports import Desk
 from runtime.protocol.conversation import AboutACall, Ledger, State
 from runtime.protocol.messages import (
@@ -32,6 +32,7 @@ from runtime.protocol.messages import (
     Frame,
     Head,
     HostMessage,
+    Level,
     Line,
     Reason,
     Refuse,
@@ -143,7 +144,8 @@ class Conversation:
         except CallerMistake as mistake:
             return Refuse(self.cid, question.sid, "RuntimeError", str(mistake))
         except OurMistake as mistake:
-            log.warning("syscall %s failed: %s", question.name, mistake)
+            # At a level that is seldom read: a tenant can make thousands of these, and hears of each itself.
+            log.debug("syscall %s failed: %s", question.name, mistake)
             return Refuse(self.cid, question.sid, "RuntimeError", f"{mistake.code}: try again")
         except Exception:
             log.exception("syscall %s failed", question.name)
@@ -241,6 +243,8 @@ class HttpConversation(Conversation):
         if not self.head.done():
             self.head.set_result(failure)
         elif self._broken is None:
+            # Who waits for a piece cannot tell whose fault it was; the log can.
+            self.desk.log(Level.ERROR, traceback_text(failure))
             self._broken = StreamBroken(f"{failure.exception}: {failure.message}")
             self._wake()
 

@@ -7,7 +7,8 @@ Rules
 1. An isolate that has loaded a bundle belongs to its crew for its whole life.
 2. A version that is no longer the active one starts no isolates of its own accord; those it has finish what is open.
 3. Starting is shared: however many calls wait for a crew's first isolate, one is started.
-4. At the ceiling the isolate that has been idle longest gives way, whoever it belongs to.
+4. Suspects run alone, and no more of them at once than a crew may have isolates: who crashes a lot waits for itself.
+5. At the ceiling the isolate that has been idle longest gives way, whoever it belongs to.
 """
 
 import asyncio
@@ -50,6 +51,7 @@ class Crew:
     name: DeploymentName
     version: Version
     environment: Mapping[str, str]
+    cells: asyncio.Semaphore
     isolates: list[Isolate] = field(default_factory=list)
     starting: "asyncio.Future[Isolate] | None" = None
     deaths: int = 0
@@ -112,7 +114,24 @@ class Pool:
 
         The caller opens its conversation at once and sets ``retiring``: then nothing else will ever run in it.
         """
-        return await self._start(self._crew_of(deployment, version))
+        crew = self._crew_of(deployment, version)
+        try:
+            async with asyncio.timeout(limits.QUERY_TIME / 1000):
+                await crew.cells.acquire()
+        except TimeoutError:
+            raise Overloaded(f"deployment {crew.name!r} keeps losing its isolates: too many calls run alone") from None
+        try:
+            isolate = await self._start(crew)
+        except BaseException:
+            crew.cells.release()
+            raise
+
+        def leave(lost: Isolate, reason: str) -> None:
+            crew.cells.release()
+            self._leave(crew, lost, reason)
+
+        isolate.on_lost = leave
+        return isolate
 
     async def analyse(
         self, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
@@ -190,7 +209,7 @@ class Pool:
                 isolate.retire()
             elif self._is_worn_out(isolate, now) and not isolate.retiring:
                 self._keep(self._replace(crew, isolate))
-        if not crew.isolates and crew.starting is None:
+        if not crew.isolates and crew.starting is None and not crew.cells.locked():
             self._crews.pop((crew.name, crew.version.sha256), None)
 
     def _is_worn_out(self, isolate: Isolate, now: float) -> bool:
@@ -213,7 +232,8 @@ class Pool:
         key = (deployment.name, version.sha256)
         crew = self._crews.get(key)
         if crew is None:
-            crew = self._crews[key] = Crew(deployment.name, version, deployment.environment)
+            cells = asyncio.Semaphore(self._settings.isolates_per_deployment)
+            crew = self._crews[key] = Crew(deployment.name, version, deployment.environment, cells)
         return crew
 
     def _renew_environment(self, crew: Crew, deployment: Deployment) -> None:
@@ -241,6 +261,8 @@ class Pool:
                 dict(crew.version.bundle), dict(crew.environment), crew.name, self._settings.manners, checked=True
             )
             await self._load(isolate, load)
+            if isolate.lost is not None:  # it said so, and was gone before anybody had heard it
+                raise IsolateLost(isolate.lost)
         except (IsolateLost, PushRefused) as error:
             isolate.end("its bundle was not loaded")
             self._back_off(crew)

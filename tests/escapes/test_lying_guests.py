@@ -137,6 +137,14 @@ async def test_half_a_frame_does_not_keep_a_push_waiting_for_ever(house: House) 
         await house.pool.analyse(DeploymentName("half-a-frame"), {}, {})
 
 
+async def test_an_isolate_that_is_gone_as_soon_as_it_has_loaded_is_not_chosen_again(house: House) -> None:
+    for _ in range(3):
+        with pytest.raises(IsolateLost):
+            await house.call("loaded-twice")
+        async with asyncio.timeout(5):
+            assert "nobody asked for" in await house.lost.get()
+
+
 async def test_a_guest_that_burns_with_nothing_to_do_is_ended(house: House) -> None:
     name = DeploymentName("restless")
     version = Version(VersionNumber(1), "restless", {}, Declaration())
