@@ -32,6 +32,7 @@ from runtime.protocol.messages import Line, Load
 log = logging.getLogger("warren.isolates")
 
 SWEEP = 1.0
+_WORDS = 500  # bytes of what an isolate wrote to its standard error last
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +298,10 @@ class Pool:
 
     async def _bury(self, isolate: Isolate, reason: str, name: DeploymentName | None) -> None:
         status = await isolate.process.exit_status()
-        words = isolate.process.last_words().decode(errors="replace").strip()
+        words = _one_line(isolate.process.last_words()[-_WORDS:])
         isolate.process.close()
         if reason != RETIRED and name is not None:
-            self._on_lost(name, f"{reason} ({_cause(status)})" + (f": {words[-500:]}" if words else ""))
+            self._on_lost(name, f"{reason} ({_cause(status)})" + (f": {words}" if words else ""))
 
     async def _load(self, isolate: Isolate, load: Load) -> Declaration:
         try:
@@ -361,6 +362,11 @@ def _end_if_restless(isolate: Isolate) -> None:
     isolate.idle_cpu = cpu
     if before is not None and cpu - before > limits.IDLE_CPU / 1000:
         isolate.end(f"it burnt {(cpu - before) * 1000:.0f} ms of CPU with no call to run, limit {limits.IDLE_CPU}")
+
+
+def _one_line(words: bytes) -> str:
+    """A stranger's words, in one line that no terminal obeys."""
+    return "".join(each if each.isprintable() else " " for each in words.decode(errors="replace")).strip()
 
 
 def _cause(status: int) -> str:
