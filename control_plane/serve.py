@@ -40,6 +40,9 @@ from runtime.settings import Settings
 
 DRAIN = 10
 _BACKLOG = 2048
+# A key with fewer characters may be found by trying. Whose server it is decides whether that matters.
+_GUESSABLE = 16
+_log = logging.getLogger("warren.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     # Threads (logs, commits) hold the interpreter for as long as this when the loop wants it back.
     sys.setswitchinterval(0.0005)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if settings.admin_key is not None and len(settings.admin_key) < _GUESSABLE:
+        _log.warning("WARREN_ADMIN_KEY has %d characters: draw a longer one at random", len(settings.admin_key))
     with _sockets(settings) as (main, site):
         settings = replace(settings, port=_port(main), site_port=_port(site) if site else settings.site_port)
         clock = SystemClock()

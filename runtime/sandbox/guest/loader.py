@@ -75,7 +75,7 @@ def load(message: Load, sources: dict[str, list[str]], log: Callable[[Level, str
     if parsed.wrong:
         raise Refused(parsed.wrong)
     modules = _execute(parsed, message, sources, log)
-    collected = collect(modules, parsed.files)
+    collected = collect(modules, parsed.files, sources)
     if collected.wrong:
         raise Refused(collected.wrong)
     declaration = Declaration(
@@ -287,7 +287,8 @@ def _import_failure(error: BaseException, path: str, sources: Mapping[str, Seque
     if isinstance(error, TimeLimit):
         return Diagnostic(file, line, f"importing the bundle took too long, limit {limits.LOAD_TIME} ms")
     text = error.args[0] if type(error) is CallMistake else describe(error)
-    return Diagnostic(file, line, text.replace(f"{PACKAGE}.", "").replace(MARK, ""))
+    # CPython looks for a module's place on a disk, and a bundle has none.
+    return Diagnostic(file, line, text.replace(f"{PACKAGE}.", "").replace(MARK, "").replace(" (unknown location)", ""))
 
 
 # 2020-01-01: import time has no request whose clock it could show.
