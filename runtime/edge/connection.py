@@ -227,7 +227,7 @@ class Connection(HttpToolsProtocol):
         body = json.dumps({"code": code, "message": message}).encode()
         head = [
             STATUS_LINE[status],
-            b"content-type: application/json\r\nconnection: close\r\n",
+            b"content-type: application/json\r\nconnection: close\r\nserver-timing: total;dur=0\r\n",
             b"content-length: %d\r\nx-request-id: %s\r\n\r\n" % (len(body), os.urandom(8).hex().encode()),
         ]
         self.transport.write(b"".join([*head, body]))
