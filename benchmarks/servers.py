@@ -103,6 +103,8 @@ class Warren(Server):
         settings = {"WARREN_ADMIN_KEY": self.key, "WARREN_SITE_DOMAIN": SITE, **(environment or {})}
         super().__init__(command, port, settings, data / "server.log")
         self.wait()
+        # The port is taken before anything else is begun; the first answer says that the start is over.
+        self.ask("GET", "/readyz")
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         """One call of the control plane; the decoded answer."""

@@ -13,6 +13,7 @@ import asyncio
 import gc
 import hashlib
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -41,6 +42,9 @@ from runtime.syscalls.schemas.keeper import Schemas
 
 DRAIN = 10
 _BACKLOG = 2048
+# A key with fewer characters may be found by trying. Whose server it is decides whether that matters.
+_GUESSABLE = 16
+_log = logging.getLogger("warren.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     # Threads (logs, commits) hold the interpreter for as long as this when the loop wants it back.
     sys.setswitchinterval(0.0005)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if settings.admin_key is not None and len(settings.admin_key) < _GUESSABLE:
+        _log.warning("WARREN_ADMIN_KEY has %d characters: draw a longer one at random", len(settings.admin_key))
     with _sockets(settings) as (main, site):
         settings = replace(settings, port=_port(main), site_port=_port(site) if site else settings.site_port)
         clock = SystemClock()
@@ -152,7 +158,8 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise OSError(error.errno, f"{host}:{port} cannot be listened on: {error.strerror}") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f"{host}:{port} cannot be listened on: {reason}") from None
 
 
 def _port(bound: socket.socket) -> int:

@@ -87,12 +87,6 @@ def _on_or_off(text: str) -> bool:
     return _one_of("on", "off")(text) == "on"
 
 
-def _key(text: str) -> str:
-    if len(text) < 16:
-        raise ValueError("at least 16 characters, drawn at random")
-    return text
-
-
 def _database(text: str) -> str:
     if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("an address such as postgresql://user:password@host/database")
@@ -136,7 +130,7 @@ class Settings:
         _networks, "", "peers whose X-Forwarded-* is believed; from anybody else those headers are only text"
     )
     admin_key: str | None = _setting(
-        _optional(_key),
+        _optional(str),
         None,
         "may do everything; without one the server makes one and keeps it in its data",
         secret=True,

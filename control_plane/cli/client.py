@@ -55,7 +55,8 @@ class Refused(click.ClickException):
             return
         diagnostics = self.problem.get("diagnostics") or []
         screen.diagnostics(diagnostics, self.bundle)
-        screen.complain(self.message)
+        # What the server said in sum is the diagnostics once more.
+        screen.complain("Refused; what was live before keeps answering." if diagnostics else self.message)
         if self.problem.get("status", 0) >= httpx.codes.INTERNAL_SERVER_ERROR:
             screen.complain(f"request id {self.problem['request_id']}", "dim")
 
@@ -184,7 +185,7 @@ def decoded(answer: httpx.Response) -> Any:
     problem = document if isinstance(document, dict) else {}
     detail = problem.get("detail") or problem.get("message") or f"The server answered {answer.status_code}."
     if answer.status_code == 401:
-        detail += " Set WARREN_DEPLOY_KEY, or WARREN_ADMIN_KEY for what is the operator's."
+        detail += ". Set WARREN_DEPLOY_KEY, or WARREN_ADMIN_KEY for what is the operator's."
     raise Refused(detail[:1].upper() + detail[1:], problem)
 
 

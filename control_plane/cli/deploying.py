@@ -24,7 +24,8 @@ def push(session: Session, bundle: Path) -> dict[str, Any]:
     if not files:
         raise Refused(f"The bundle {bundle} is empty. `warren init` makes one to start from.")
     archive = pack(files)
-    session.screen.say(f"Pushing {len(files)} files ({size(len(archive))}) from {bundle}", "dim")
+    count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
+    session.screen.say(f"Pushing {count} ({size(len(archive))}) from {bundle}", "dim")
     try:
         answer: dict[str, Any] = session.call("POST", path, content=archive)
     except Refused as refusal:

@@ -22,8 +22,9 @@ from rich.text import Text
 
 from runtime.protocol.messages import Level
 
-# Everything that could move a cursor, set a title or forge a line: C0 but tab and newline, DEL and C1.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Everything that could move a cursor, set a title, forge a line or turn its direction: C0 but tab and newline, DEL, C1,
+# Unicode's separators of lines and its marks of direction.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _STYLES = {Level.DEBUG: "dim", Level.INFO: "", Level.WARN: "yellow", Level.ERROR: "red"}
 
 
@@ -108,7 +109,8 @@ class Screen:
         """The end of one invocation: time, what was asked, status and duration, id."""
         status = entry.get("status") or 200
         style = "bold red" if status >= 500 else "bold yellow" if status >= 400 else "bold"
-        return Text(moment(entry["at"]), style="dim") + Text(f" {plain(entry['text'])}", style) + _request_id(entry)
+        text = _indented(entry["text"], 9, style)  # what a client asked for, and may hold a line break
+        return Text(f"{moment(entry['at'])} ", style="dim") + text + _request_id(entry)
 
     def said(self, entry: Mapping[str, Any]) -> Text:
         """What a function printed, to stand under its request."""

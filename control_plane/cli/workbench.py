@@ -94,13 +94,15 @@ class Workbench:
                 self._screen.complain(refusal.message)
             self._screen.complain("Not pushed. What was live before keeps answering.", "yellow")
             return None
-        self._screen.diagnostics(answer.get("warnings") or [], self._bench.bundle, "yellow")
+        if not answer["unchanged"]:
+            self._screen.diagnostics(answer["warnings"], self._bench.bundle, "yellow")
         took = time.perf_counter() - began
         self._screen.say(f"{time.strftime('%H:%M:%S')} version {answer['version']} is live ({took:.2f} s)", "green")
         return answer
 
     async def _watch(self) -> None:
-        bundle = self._bench.bundle
+        # The watch tells whole paths, whatever it was given.
+        bundle = await asyncio.to_thread(self._bench.bundle.resolve)
         changes = awatch(
             bundle,
             watch_filter=lambda change, path: _matters(change, Path(path), bundle),
@@ -200,10 +202,7 @@ def try_lines(site_url: str, routes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _matters(change: Change, path: Path, bundle: Path) -> bool:
-    try:
-        return is_part(path, bundle)
-    except ValueError:  # the bundle itself, seen by another name
-        return False
+    return path.is_relative_to(bundle) and is_part(path, bundle)
 
 
 async def _entries(answer: httpx.Response) -> AsyncIterator[Mapping[str, Any]]:

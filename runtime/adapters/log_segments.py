@@ -11,7 +11,7 @@ Rules
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from runtime.names import DeploymentName
 from runtime.ports import LogEntry, LogQuery
 
 _SEGMENTS = 8
-_CHUNK = 128  # lines encoded and written at once, so that other threads get their turn
 _SLACK = 60_000  # ms by which lines may be out of order
 
 
@@ -44,21 +43,18 @@ class Segments:
         self._segment_bytes = limit // _SEGMENTS
         self._tails: dict[DeploymentName, _Tail] = {}
         self._unsynced: set[Path] = set()
-        self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(LogEntry)
 
-    def append(self, name: DeploymentName, entries: Sequence[LogEntry]) -> None:
-        """Write lines; raise `OSError` when the disk does not take them."""
-        for begin in range(0, len(entries), _CHUNK):
-            data = self._encoder.encode_lines(entries[begin : begin + _CHUNK])
-            tail = self._tails.get(name) or self._find_tail(name)
-            if tail.size and tail.size + len(data) > self._segment_bytes:
-                tail = self._next_segment(name, tail)
-            try:
-                self._write(name, tail, data)
-            except OSError:
-                del self._tails[name]  # look again next time: somebody may have made room, or removed the folder
-                raise
+    def append(self, name: DeploymentName, data: bytes | bytearray) -> None:
+        """Write encoded lines; raise `OSError` when the disk does not take them."""
+        tail = self._tails.get(name) or self._find_tail(name)
+        if tail.size and tail.size + len(data) > self._segment_bytes:
+            tail = self._next_segment(name, tail)
+        try:
+            self._write(name, tail, data)
+        except OSError:
+            del self._tails[name]  # look again next time: somebody may have made room, or removed the folder
+            raise
 
     def sync(self) -> None:
         """Make everything written so far survive the machine."""
@@ -143,7 +139,7 @@ class Segments:
                 self._path(name, number).unlink(missing_ok=True)
         return following
 
-    def _write(self, name: DeploymentName, tail: _Tail, data: bytes) -> None:
+    def _write(self, name: DeploymentName, tail: _Tail, data: bytes | bytearray) -> None:
         path = self._path(name, tail.number)
         rest = memoryview(b"\n" + data if tail.torn else data)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

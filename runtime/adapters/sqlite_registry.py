@@ -159,10 +159,10 @@ class SqliteVersions:
 
         def change(db: sqlite3.Connection) -> None:
             statement = (
-                "UPDATE deployments SET active=?2 WHERE name=?1 "
-                "AND EXISTS (SELECT 1 FROM versions WHERE deployment=?1 AND number=?2)"
+                "UPDATE deployments SET active=:number WHERE name=:name "
+                "AND EXISTS (SELECT 1 FROM versions WHERE deployment=:name AND number=:number)"
             )
-            if db.execute(statement, (name, number)).rowcount == 0:
+            if db.execute(statement, {"name": name, "number": number}).rowcount == 0:
                 raise NotFound(f"there is no version {number} of {name!r}, or it is no longer kept")
 
         await self._file.write(change)

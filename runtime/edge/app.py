@@ -316,7 +316,9 @@ class Door:
     def _write(self, name: DeploymentName, exchange: Exchange) -> None:
         status = exchange.status or 500
         took = exchange.elapsed()
-        what = exchange.scope["path"] if exchange.kind in (None, Kind.HTTP_ACTION) else exchange.function
+        # As it was sent: a decoded path could hold line breaks, and two paths would look like one.
+        path = exchange.scope["raw_path"].decode("ascii", "backslashreplace")
+        what = path if exchange.kind in (None, Kind.HTTP_ACTION) else exchange.function
         text = f"{exchange.method} {what[:200]} {status} in {took:.1f} ms"
         if exchange.note:
             text = f"{text}: {exchange.note}"

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from runtime import limits
 from runtime.edge import cors
+from runtime.edge.connection import send_at_once
 from runtime.edge.hosts import Scope
 from runtime.edge.intake import Body, Receive, open_body
 from runtime.edge.problems import Problem
@@ -38,6 +39,7 @@ _DROPPED = frozenset(
 # Most answers repeat the headers of an earlier one. 256 lists of at most `RESPONSE_HEADERS` bytes are 16 MiB.
 _REMEMBERED = 256
 _NO_BODY = frozenset({204, 304})
+_HEAD_END = b"server-timing: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
 
 
 class InvalidResponse(DeveloperMistake):
@@ -76,10 +78,11 @@ class Answer(Protocol):
 
 
 class _Clean(NamedTuple):
-    """Headers that may be sent, and the length that was declared among them."""
+    """Headers that may be sent, as they stand on the wire too, and the length that was declared among them."""
 
     headers: HeaderList
     length: bytes | None
+    block: bytes
 
 
 class Exchange:
@@ -178,6 +181,12 @@ class Exchange:
         clean = _clean(tuple(answer.headers))
         timing = answer.timing
         spent = b"queue;dur=%.2f, cold;dur=%.2f, handler;dur=%.2f" % (timing.queue, timing.cold, timing.handler)
+        whole = answer.last and self.method != "HEAD" and status not in _NO_BODY
+        if whole and self.cors is None:
+            head_end = _HEAD_END % (spent, self.request_id.encode(), len(answer.body))
+            if send_at_once(self.send, status, clean.block + head_end, answer.body):
+                self.status = status
+                return
         head = [*clean.headers, (b"server-timing", spent)]
         if self.method == "HEAD" or status in _NO_BODY:
             await self._deliver_head(answer, head, clean.length)
@@ -252,4 +261,4 @@ def _clean(headers: tuple[tuple[bytes, bytes], ...]) -> _Clean:
             length = value
         if lower not in _DROPPED and not lower.startswith(b"proxy-"):
             kept.append((lower, value))
-    return _Clean(kept, length)
+    return _Clean(kept, length, b"".join(b"%b: %b\r\n" % pair for pair in kept))

@@ -14,6 +14,7 @@ Rules
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -21,10 +22,11 @@ from runtime import limits
 from runtime.edge import cors
 from runtime.edge.exchange import Exchange
 from runtime.edge.functions import tools
+from runtime.edge.functions.aside import aside, weight
 from runtime.edge.functions.calls import ENDPOINTS, RUN, Batch, Call, make_call, read_call, read_json
 from runtime.edge.functions.results import result
 from runtime.edge.functions.tools import Tools, json_reply
-from runtime.edge.problems import Details
+from runtime.edge.problems import Details, to_json
 from runtime.edge.sync.messages import Malformed, read_position, write_position
 from runtime.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, NotServed, TooLarge
 from runtime.execution.finding import find_function
@@ -117,7 +119,8 @@ class FunctionApi:
             outcome = await self._observe(deployment, call, caller, moment)
         else:
             outcome = await self._call(deployment, call, caller, exchange)
-        await json_reply(exchange, self._result(outcome, call, caller, exchange))
+        body = await aside(weight(outcome), lambda: to_json(self._result(outcome, call, caller, exchange)))
+        await exchange.reply(200, [(b"content-type", b"application/json")], body)
 
     async def _call(self, deployment: Deployment, call: Call, caller: Found, exchange: Exchange) -> Outcome:
         version = deployment.version
@@ -147,7 +150,11 @@ class FunctionApi:
             outcomes = [await self._observe(deployment, call, caller, shared.share()) for call in calls]
         finally:
             shared.release()
-        results = [self._result(outcome, call, caller, exchange) for outcome, call in zip(outcomes, calls, strict=True)]
+        pairs = zip(outcomes, calls, strict=True)
+        results = [
+            await aside(weight(outcome), partial(self._result, outcome, call, caller, exchange))
+            for outcome, call in pairs
+        ]
         await json_reply(exchange, {"results": results})
 
     async def _observe(self, deployment: Deployment, call: Call, caller: Found, moment: Snapshot) -> Outcome:

@@ -31,6 +31,7 @@ STATUSES: Mapping[type[errors.WarrenError], int] = MappingProxyType(
         errors.CallerMistake: 400,
         errors.BadRequest: 400,
         errors.Unauthorized: 401,
+        errors.InvalidToken: 401,
         errors.Forbidden: 403,
         errors.NotFound: 404,
         errors.MethodNotAllowed: 405,

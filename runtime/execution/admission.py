@@ -1,7 +1,8 @@
 """How many at once, for one deployment?
 
 A permit is taken for every call that comes from outside and given back when its conversation has ended. Calls that a
-function makes run under the permit of the call above them, or a full house would wait for itself.
+function makes run under the permit of the call above them, or a full house would wait for itself: they are counted, and
+refused when they are too many.
 
 Rules
 1. Taking a free permit never waits and never allocates more than a counter.
@@ -9,10 +10,12 @@ Rules
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from runtime import limits
-from runtime.errors import TooManyRequests
+from runtime.errors import SyscallRefused, TooManyRequests
 from runtime.invocation import Deployment
 from runtime.names import DeploymentName
 
@@ -30,6 +33,7 @@ class Admission:
 
     def __init__(self) -> None:
         self._turnstiles: dict[DeploymentName, _Turnstile] = {}
+        self._beneath: Counter[DeploymentName] = Counter()
 
     def take(self, deployment: Deployment) -> bool:
         """Take a permit if one is free now."""
@@ -73,6 +77,20 @@ class Admission:
         turnstile.running -= 1
         if not turnstile.running:
             del self._turnstiles[name]
+
+    @contextmanager
+    def beneath(self, name: DeploymentName) -> Iterator[None]:
+        """Count a call that a function makes, while it runs; raise `SyscallRefused` when there are too many."""
+        if self._beneath[name] >= limits.NESTED_CALLS:
+            text = f"{limits.NESTED_CALLS} calls from function to function are under way (limit NESTED_CALLS)"
+            raise SyscallRefused(f"{text}: call fewer at once", "LimitExceeded")
+        self._beneath[name] += 1
+        try:
+            yield
+        finally:
+            self._beneath[name] -= 1
+            if not self._beneath[name]:
+                del self._beneath[name]
 
     def running(self) -> int:
         """How many permits are out, of all deployments."""

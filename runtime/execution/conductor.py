@@ -145,9 +145,10 @@ class Conductor:
 
         A mutation with a ``ticket`` that was run before is not run again: its outcome is what it was.
         """
-        if invocation.depth:
-            return await self._run(invocation, None)
         deployment = invocation.deployment
+        if invocation.depth:
+            with self._admission.beneath(deployment.name):
+                return await self._run(invocation, None)
         if not self._admission.take(deployment):
             await self._admission.wait(deployment)
         try:
@@ -180,8 +181,8 @@ class Conductor:
 
     async def run_within(self, invocation: Invocation, transaction: Transaction) -> Outcome:
         """Run a query or mutation inside a transaction that the caller will commit or abandon."""
-        isolate = await self._isolate(invocation)
-        return await self._converse(invocation, isolate, transaction)
+        with self._admission.beneath(invocation.deployment.name):
+            return await self._converse(invocation, await self._isolate(invocation), transaction)
 
     async def _run(self, invocation: Invocation, ticket: Ticket | None) -> Outcome:
         match invocation.kind:

@@ -3,6 +3,7 @@
 `zygote`         where isolates come from
 `process`        what the host holds of one: channel, standard error, pidfd
 `isolate`        one process: its channel, its conversations, its end
+`hearing`        how much of what it says is heard at once
 `conversations`  one invocation inside an isolate, as the host sees it
 `pool`           which isolate serves which deployment, and for how long
 `watchdog`       who burns too much, and what is done about it

@@ -11,7 +11,6 @@ Rules
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ import msgspec
 
 from runtime import limits
 from runtime.errors import CallerMistake, IsolateLost, OurMistake, SyscallRefused, WarrenError
-from runtime.invocation import Client, RequestBody
+from runtime.invocation import Client, RequestBody, traceback_text
 from runtime.ports import Desk
 from runtime.protocol.conversation import AboutACall, Ledger, State
 from runtime.protocol.messages import (
@@ -33,6 +32,7 @@ from runtime.protocol.messages import (
     Frame,
     Head,
     HostMessage,
+    Level,
     Line,
     Reason,
     Refuse,
@@ -144,7 +144,8 @@ class Conversation:
         except CallerMistake as mistake:
             return Refuse(self.cid, question.sid, "RuntimeError", str(mistake))
         except OurMistake as mistake:
-            log.warning("syscall %s failed: %s", question.name, mistake)
+            # At a level that is seldom read: a tenant can make thousands of these, and hears of each itself.
+            log.debug("syscall %s failed: %s", question.name, mistake)
             return Refuse(self.cid, question.sid, "RuntimeError", f"{mistake.code}: try again")
         except Exception:
             log.exception("syscall %s failed", question.name)
@@ -183,13 +184,15 @@ class FunctionConversation(Conversation):
 class HttpConversation(Conversation):
     """An HTTP action: a head, then pieces of a body, both ways."""
 
-    __slots__ = ("_broken", "_client", "_piece_came", "_pieces", "_room", "head")
+    __slots__ = ("_broken", "_client", "_last", "_piece_came", "_pieces", "_room", "head")
 
     def __init__(self, cid: int, wire: Wire, desk: Desk, deadline: float, client: Client) -> None:
         super().__init__(cid, wire, State.ASKED, desk, deadline)
         self.head: asyncio.Future[Head | Failure] = wire.loop.create_future()
         self._client = client
-        self._pieces: deque[Chunk] = deque()
+        # One buffer, and not a queue: a megabyte of one-byte pieces is a million things.
+        self._pieces = bytearray()
+        self._last = False
         self._piece_came: asyncio.Future[None] | None = None
         self._room: asyncio.Event | None = None
         self._broken: WarrenError | None = None
@@ -206,14 +209,15 @@ class HttpConversation(Conversation):
         self._client.forget()
 
     async def more(self) -> tuple[bytes, bool]:
-        """The next piece of the response body, and whether it is the last."""
-        while not self._pieces:
+        """All of the response body that has come since, and whether that is the end of it."""
+        while not (self._pieces or self._last):
             if self._broken is not None:
                 raise self._broken
             self._piece_came = self._loop.create_future()
             await self._piece_came
-        chunk = self._pieces.popleft()
-        return chunk.data, chunk.last
+        data = bytes(self._pieces)
+        self._pieces.clear()
+        return data, self._last
 
     def took(self, amount: int) -> None:
         """The client took so many bytes: let the guest send as many more."""
@@ -226,7 +230,8 @@ class HttpConversation(Conversation):
             if self._room is not None:
                 self._room.set()
         elif type(message) is Chunk:
-            self._pieces.append(message)
+            self._pieces += message.data
+            self._last = message.last
             self._wake()
         elif type(message) is Head:
             if not self.head.done():
@@ -238,6 +243,8 @@ class HttpConversation(Conversation):
         if not self.head.done():
             self.head.set_result(failure)
         elif self._broken is None:
+            # Who waits for a piece cannot tell whose fault it was; the log can.
+            self.desk.log(Level.ERROR, traceback_text(failure))
             self._broken = StreamBroken(f"{failure.exception}: {failure.message}")
             self._wake()
 

@@ -7,7 +7,8 @@ Rules
 1. An isolate that has loaded a bundle belongs to its crew for its whole life.
 2. A version that is no longer the active one starts no isolates of its own accord; those it has finish what is open.
 3. Starting is shared: however many calls wait for a crew's first isolate, one is started.
-4. At the ceiling the isolate that has been idle longest gives way, whoever it belongs to.
+4. Suspects run alone, and no more of them at once than a crew may have isolates: who crashes a lot waits for itself.
+5. At the ceiling the isolate that has been idle longest gives way, whoever it belongs to.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from runtime import limits
 from runtime.errors import IsolateLost, Overloaded, PushRefused
 from runtime.invocation import Deployment, Version
-from runtime.isolates.isolate import RETIRED, Isolate
+from runtime.isolates.isolate import RETIRED, Isolate, Traffic
 from runtime.isolates.watchdog import is_stuck
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName
@@ -31,7 +32,7 @@ from runtime.protocol.messages import Line, Load
 log = logging.getLogger("warren.isolates")
 
 SWEEP = 1.0
-_STRAYS = 8
+_WORDS = 500  # bytes of what an isolate wrote to its standard error last
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +52,11 @@ class Crew:
     name: DeploymentName
     version: Version
     environment: Mapping[str, str]
+    cells: asyncio.Semaphore
     isolates: list[Isolate] = field(default_factory=list)
     starting: "asyncio.Future[Isolate] | None" = None
     deaths: int = 0
     not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class _Stray:
-    """An isolate that has loaded a bundle for analysis, until its version asks for it."""
-
-    name: DeploymentName
-    bundle: Mapping[str, bytes]
-    isolate: Isolate
 
 
 OnLine = Callable[[DeploymentName, Line], None]
@@ -81,11 +74,11 @@ class Pool:
         self._on_lost = on_lost
         self._crews: dict[tuple[DeploymentName, str], Crew] = {}
         self._spares: deque[Isolate] = deque()
-        self._strays: deque[_Stray] = deque()
         self._all: set[Isolate] = set()
         self._refilling: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
         self._stopping = False
+        self._traffic = Traffic()
 
     # --- choosing ---------------------------------------------------------------------------------------------------
 
@@ -107,10 +100,10 @@ class Pool:
     async def acquire(self, deployment: Deployment, version: Version) -> Isolate:
         """An isolate for one call, started if need be; raise `Overloaded` when there can be none now."""
         while True:
+            crew = self._crew_of(deployment, version)
             isolate = self.pick(deployment, version)
             if isolate is not None:
                 return isolate
-            crew = self._crew_of(deployment, version)
             usable = [isolate for isolate in crew.isolates if isolate.usable]
             if len(usable) >= self._settings.isolates_per_deployment:
                 # All are full or stuck. The least busy one takes it: a deployment slows down, it does not fail.
@@ -122,24 +115,39 @@ class Pool:
 
         The caller opens its conversation at once and sets ``retiring``: then nothing else will ever run in it.
         """
-        return await self._start(self._crew_of(deployment, version))
+        crew = self._crew_of(deployment, version)
+        try:
+            async with asyncio.timeout(limits.QUERY_TIME / 1000):
+                await crew.cells.acquire()
+        except TimeoutError:
+            raise Overloaded(f"deployment {crew.name!r} keeps losing its isolates: too many calls run alone") from None
+        try:
+            isolate = await self._start(crew)
+        except BaseException:
+            crew.cells.release()
+            raise
+
+        def leave(lost: Isolate, reason: str) -> None:
+            crew.cells.release()
+            self._leave(crew, lost, reason)
+
+        isolate.on_lost = leave
+        return isolate
 
     async def analyse(
         self, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
     ) -> Declaration:
-        """What a bundle declares, learnt inside an isolate; raise `PushRefused`. Its version may have the isolate."""
+        """What a bundle declares, learnt inside an isolate; raise `PushRefused`.
+
+        The isolate ends with it: reading a bundle node by node has made it larger than one that only loads it, and a
+        fresh one takes a few milliseconds.
+        """
         isolate = await self._spare()
         isolate.on_line = lambda line: self._on_line(name, line)
-        isolate.on_lost = lambda lost, reason: self._forget(lost, reason, name)
         try:
-            declaration = await self._load(isolate, name, bundle, environment)
-        except BaseException:
-            isolate.end("its bundle was not loaded")
-            raise
-        self._strays.append(_Stray(name, bundle, isolate))
-        while len(self._strays) > _STRAYS:
-            self._strays.popleft().isolate.retire()
-        return declaration
+            return await self._load(isolate, Load(dict(bundle), dict(environment), name, self._settings.manners))
+        finally:
+            isolate.end(RETIRED)
 
     def stand_down(self, name: DeploymentName, active: Version | None) -> None:
         """Retire what this deployment runs of other versions than ``active``."""
@@ -191,8 +199,8 @@ class Pool:
             now = self._clock.monotonic()
             for crew in list(self._crews.values()):
                 self._sweep_crew(crew, now)
-            while self._strays and now - self._strays[0].isolate.born > 30:
-                self._strays.popleft().isolate.retire()
+            for isolate in list(self._all):
+                _end_if_restless(isolate)
 
     def _sweep_crew(self, crew: Crew, now: float) -> None:
         for isolate in list(crew.isolates):
@@ -202,7 +210,7 @@ class Pool:
                 isolate.retire()
             elif self._is_worn_out(isolate, now) and not isolate.retiring:
                 self._keep(self._replace(crew, isolate))
-        if not crew.isolates and crew.starting is None:
+        if not crew.isolates and crew.starting is None and not crew.cells.locked():
             self._crews.pop((crew.name, crew.version.sha256), None)
 
     def _is_worn_out(self, isolate: Isolate, now: float) -> bool:
@@ -225,18 +233,9 @@ class Pool:
         key = (deployment.name, version.sha256)
         crew = self._crews.get(key)
         if crew is None:
-            crew = self._crews[key] = Crew(deployment.name, version, deployment.environment)
-            self._adopt_stray(crew)
+            cells = asyncio.Semaphore(self._settings.isolates_per_deployment)
+            crew = self._crews[key] = Crew(deployment.name, version, deployment.environment, cells)
         return crew
-
-    def _adopt_stray(self, crew: Crew) -> None:
-        for stray in list(self._strays):
-            if stray.name == crew.name and stray.bundle == crew.version.bundle:
-                self._strays.remove(stray)
-                if stray.isolate.usable:
-                    stray.isolate.set_environment(crew.environment)
-                    self._join(crew, stray.isolate)
-                return
 
     def _renew_environment(self, crew: Crew, deployment: Deployment) -> None:
         crew.environment = deployment.environment
@@ -259,7 +258,12 @@ class Pool:
         isolate.on_line = lambda line: self._on_line(crew.name, line)
         isolate.on_lost = lambda lost, reason: self._forget(lost, reason, crew.name)
         try:
-            await self._load(isolate, crew.name, crew.version.bundle, crew.environment)
+            load = Load(
+                dict(crew.version.bundle), dict(crew.environment), crew.name, self._settings.manners, checked=True
+            )
+            await self._load(isolate, load)
+            if isolate.lost is not None:  # it said so, and was gone before anybody had heard it
+                raise IsolateLost(isolate.lost)
         except (IsolateLost, PushRefused) as error:
             isolate.end("its bundle was not loaded")
             self._back_off(crew)
@@ -294,15 +298,12 @@ class Pool:
 
     async def _bury(self, isolate: Isolate, reason: str, name: DeploymentName | None) -> None:
         status = await isolate.process.exit_status()
-        words = isolate.process.last_words().decode(errors="replace").strip()
+        words = _one_line(isolate.process.last_words()[-_WORDS:])
         isolate.process.close()
         if reason != RETIRED and name is not None:
-            self._on_lost(name, f"{reason} ({_cause(status)})" + (f": {words[-500:]}" if words else ""))
+            self._on_lost(name, f"{reason} ({_cause(status)})" + (f": {words}" if words else ""))
 
-    async def _load(
-        self, isolate: Isolate, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
-    ) -> Declaration:
-        load = Load(dict(bundle), dict(environment), name, self._settings.manners)
+    async def _load(self, isolate: Isolate, load: Load) -> Declaration:
         try:
             async with asyncio.timeout(limits.LOAD_TIME / 1000):
                 return await isolate.load(load)
@@ -322,7 +323,7 @@ class Pool:
     async def _fork(self) -> Isolate:
         self._make_room()
         process = await self._zygote.fork()
-        isolate = Isolate(process, self._clock.monotonic())
+        isolate = Isolate(process, self._clock.monotonic(), self._traffic)
         isolate.on_lost = self._forget
         self._all.add(isolate)
         await isolate.start()
@@ -351,6 +352,21 @@ class Pool:
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _end_if_restless(isolate: Isolate) -> None:
+    """End an isolate that burns CPU with no call to run: an honest guest waits."""
+    if isolate.conversations or isolate.loading:
+        return
+    cpu, before = isolate.process.cpu_seconds(), isolate.idle_cpu
+    isolate.idle_cpu = cpu
+    if before is not None and cpu - before > limits.IDLE_CPU / 1000:
+        isolate.end(f"it burnt {(cpu - before) * 1000:.0f} ms of CPU with no call to run, limit {limits.IDLE_CPU}")
+
+
+def _one_line(words: bytes) -> str:
+    """A stranger's words, in one line that no terminal obeys."""
+    return "".join(each if each.isprintable() else " " for each in words.decode(errors="replace")).strip()
 
 
 def _cause(status: int) -> str:

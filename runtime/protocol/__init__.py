@@ -2,6 +2,7 @@
 
 `declaration`   what a bundle says it contains
 `values`        the tenant's value model, and its bytes
+`weighing`      how much is in some bytes, before they are decoded
 `messages`      every message there is
 `framing`       bytes ↔ messages
 `conversation`  who may say what, and when

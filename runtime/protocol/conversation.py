@@ -82,6 +82,8 @@ class Ledger:
         if isinstance(message, Head):
             following = self._admit_body(len(message.body), message.last, whole=message.last, following=following)
         elif isinstance(message, Chunk):
+            if not message.data and not message.last:
+                raise ProtocolViolation("an empty piece of a body")  # they would cost nothing and never end
             following = self._admit_body(len(message.data), message.last, whole=False, following=following)
         elif isinstance(message, Syscall):
             self._admit_syscall(message.sid)

@@ -72,12 +72,16 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
-    """Import this bundle (path → source). Said once, first. ``manners`` switches the language layer on."""
+    """Import this bundle (path → source). Said once, first. ``manners`` switches the language layer on.
+
+    ``checked`` says that an isolate has loaded the same bundle before: its text need not be read again.
+    """
 
     bundle: dict[str, bytes]
     environment: dict[str, str]
     deployment: str
     manners: bool
+    checked: bool = False
 
 
 class SetEnvironment(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):

@@ -20,6 +20,7 @@ import msgspec
 
 from runtime import limits
 from runtime.protocol.user_identity import UserIdentity
+from runtime.protocol.weighing import holds_more_than
 
 SAFE_INTEGER = 2**53
 _INT64 = 1
@@ -66,13 +67,16 @@ _decoder = msgspec.msgpack.Decoder(ext_hook=_decode_extension)
 def encode(value: Any, path: str = "value") -> bytes:
     """Check that this is a value, and encode it; raise `InvalidValue` with the path of what is none."""
     check(value, path)
-    return _encoder.encode(value)
+    encoded = _encoder.encode(value)
+    _weigh(encoded, path)
+    return encoded
 
 
 def decode(data: bytes | msgspec.Raw) -> Any:
     """Decode bytes that may come from anybody; raise `InvalidValue` when they are no value."""
     if len(data) > limits.VALUE_BYTES:
         raise InvalidValue(f"value of {len(data)} bytes, limit {limits.VALUE_BYTES}")
+    _weigh(data)
     try:
         value = _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -104,6 +108,11 @@ def check(value: Any, path: str = "value", depth: int = limits.VALUE_DEPTH) -> N
         raise InvalidValue(
             f"{path} is of type {kind.__name__}: a value is None, bool, int, float, str, bytes, list, dict or Int64"
         )
+
+
+def _weigh(data: bytes | msgspec.Raw, path: str = "value") -> None:
+    if len(data) > limits.VALUE_ITEMS and holds_more_than(limits.VALUE_ITEMS, bytes(data)):
+        raise InvalidValue(f"{path} holds more than {limits.VALUE_ITEMS} items (limit VALUE_ITEMS): use smaller parts")
 
 
 def _check_members(value: Any, path: str, depth: int) -> None:

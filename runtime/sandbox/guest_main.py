@@ -102,14 +102,7 @@ class Guest:
         replace_environment(message.environment)
         try:
             # A context of its own: what import time sets must not be seen by any call.
-            bundle = Context().run(
-                loader.load,
-                message.bundle,
-                message.deployment,
-                message.manners,
-                self._desk.sources,
-                self._desk.own_line,
-            )
+            bundle = Context().run(loader.load, message, self._desk.sources, self._desk.own_line)
         except loader.Refused as refused:
             self._loop.send(frame(LoadRefused(refused.diagnostics[: limits.DIAGNOSTICS])))
             return

@@ -28,6 +28,7 @@ import msgspec
 
 from runtime.protocol.forking import Exited, Fork, Forked, Layer, Prepared, Refused, Requirement, ZygoteMessage
 from runtime.sandbox import importer
+from runtime.sandbox.guest.rehearsal import rehearse
 from runtime.sandbox.kernel import libc, lockdown
 from runtime.sandbox.kernel.lockdown import Plan
 from runtime.sandbox.kernel.report import examine
@@ -36,6 +37,11 @@ from runtime.sandbox.kernel.rules import CHANNEL
 _CONTROL = 3
 _GUEST = "runtime.sandbox.guest_main"
 _DATAGRAM = 4096
+# The size classes of Python's allocator that a bytes object can have, and how many of each fill every half-full page.
+_BYTES_HEAD = sys.getsizeof(b"")
+_SIZES = range(48, 513, 16)
+_OF_EACH_SIZE = 300
+_filling: list[bytes] = []
 
 
 class Zygote:
@@ -153,6 +159,8 @@ def _load(guest: str) -> ModuleType:
     """Import the guest, and then everything that tenants may import: after that, nothing can be imported any more."""
     module = _import_file(guest) if guest.endswith(".py") else importlib.import_module(guest)
     importer.preload()
+    if guest == _GUEST:
+        rehearse()
     return module
 
 
@@ -176,9 +184,20 @@ def _settle(plan: Plan) -> None:
     lockdown.close_from(CHANNEL + 1)
     if os.listdir("/proc/self/task") != [str(os.getpid())]:
         raise RuntimeError("the zygote has more than one thread; a module that it imports starts them")
+    _fill_the_gaps()
     # Without this the first full collection in a child would touch, and so copy, every object of the zygote: 8 MiB.
     gc.collect()
     gc.freeze()
+
+
+def _fill_the_gaps() -> None:
+    """Use up what is free on pages that are half full.
+
+    What a child allocates would land there, one object a page, and copy every one of them. Measured: 0.25 MiB of each
+    isolate's 4, for 3 MiB that all of them share.
+    """
+    for size in _SIZES:
+        _filling.extend(bytes(size - _BYTES_HEAD) for _ in range(_OF_EACH_SIZE))
 
 
 if __name__ == "__main__":

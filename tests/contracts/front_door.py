@@ -32,6 +32,7 @@ from runtime.protocol.declaration import (
     Visibility,
 )
 from runtime.protocol.messages import HeaderList
+from runtime.syscalls.tickets import Ticket
 
 NAME = DeploymentName("happy-otter-123")
 KEY = "Convex happy-otter-123|secret"
@@ -107,7 +108,7 @@ class Hall:
         handler = self.handlers.get(invocation.route)
         return await handler(invocation) if handler is not None else Reply(body=invocation.url.encode())
 
-    async def run(self, invocation: Invocation) -> Outcome:
+    async def run(self, invocation: Invocation, ticket: Ticket | None = None) -> Outcome:
         self.ran.append(invocation)
         assert self.outcome is not None
         if isinstance(self.outcome, Exception):

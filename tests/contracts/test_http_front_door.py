@@ -337,7 +337,9 @@ class Impatient(Connection):
     ],
 )
 async def test_malformed_and_oversized_requests_are_refused(front: Front, request_bytes: bytes, status: int) -> None:
-    assert (await front.raw(request_bytes))[:13] == b"HTTP/1.1 %d " % status
+    answer = await front.raw(request_bytes)
+    assert answer[:13] == b"HTTP/1.1 %d " % status
+    assert b"\r\nx-request-id: " in answer and b"\r\nserver-timing: " in answer
     assert front.hall.asked == []
 
 

@@ -84,6 +84,13 @@ def deep() -> bytes:
     return b"\x94\x05\x01" + b"\x91" * 1_000_000 + b"\xc0"
 
 
+def burn() -> NoReturn:
+    """Say that the bundle is loaded, and go on burning."""
+    say(Loaded(Declaration()))
+    while True:
+        pass
+
+
 ON_CALL: dict[str, Callable[[int], object]] = {
     "call-answers-twice": lambda cid: say(Returned(cid, NIL), Returned(cid, NIL)),
     "call-with-a-head": lambda cid: say(Head(cid, 200, [], b"", True)),
@@ -94,6 +101,8 @@ ON_CALL: dict[str, Callable[[int], object]] = {
     "call-floods-lines": lambda cid: forever(frame(Line(cid, Level.INFO, "x"))),
     "call-other-conversation": lambda cid: say(Returned(cid + 1, NIL)),
     "call-closes": lambda cid: os._exit(0),
+    "call-empty-pieces": lambda cid: forever(frame(Chunk(cid, b"", False)) * 100),
+    "call-million-things": lambda cid: say(Returned(cid, Raw(b"\xdd\x00\x7a\x12\x00" + b"\x90" * 8_000_000))),
     "call-garbage": lambda cid: send(os.getrandom(5000)),
     "call-huge-value": lambda cid: send((limits.GUEST_FRAME + 1).to_bytes(4, "little")),
     "call-no-value": lambda cid: say(Returned(cid, Raw(b"\xd4\x07\x00"))),
@@ -121,6 +130,8 @@ def main(layers: tuple[str, ...]) -> NoReturn:
                 lie = message.deployment
                 if lie in AT_ONCE:
                     AT_ONCE[lie]()
+                elif lie == "restless":
+                    burn()
                 else:
                     say(Loaded(Declaration()))
             elif isinstance(message, CallFunction):

@@ -159,7 +159,6 @@ def test_a_refusal_points_to_use_node(source: str) -> None:
     ("source", "instead"),
     [
         ("import os", "from runtime import env"),
-        ("import requests", "fetch"),
         ("import time\ntime.sleep(1)", "asyncio.sleep"),
         ("from uuid import uuid1", "uuid4"),
         ("import messages", "from . import messages"),

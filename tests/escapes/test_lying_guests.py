@@ -60,7 +60,8 @@ class House:
         clock = RealClock()
         settings = PoolSettings(isolates=8, isolates_per_deployment=2, spares=0)
         self.pool = Pool(zygote, settings, clock, lambda name, line: None, lambda name, why: self.lost.put_nowait(why))
-        self._watchdog = asyncio.create_task(Watchdog(clock, self.pool.isolates).run())
+        work = (Watchdog(clock, self.pool.isolates).run(), self.pool.sweep())
+        self._work = [asyncio.create_task(part) for part in work]
 
     async def call(self, lie: str) -> bytes | Failure:
         name = DeploymentName(lie)
@@ -72,7 +73,8 @@ class House:
         return await isolate.call(invocation, Desk(), 0.0, time.monotonic() + 5).outcome
 
     async def close(self) -> None:
-        self._watchdog.cancel()
+        for part in self._work:
+            part.cancel()
         await self.pool.stop()
 
 
@@ -133,3 +135,19 @@ async def test_a_failure_of_any_length_arrives_cut(house: House) -> None:
 async def test_half_a_frame_does_not_keep_a_push_waiting_for_ever(house: House) -> None:
     with pytest.raises(IsolateLost, match="longer than"):
         await house.pool.analyse(DeploymentName("half-a-frame"), {}, {})
+
+
+async def test_an_isolate_that_is_gone_as_soon_as_it_has_loaded_is_not_chosen_again(house: House) -> None:
+    for _ in range(3):
+        with pytest.raises(IsolateLost):
+            await house.call("loaded-twice")
+        async with asyncio.timeout(5):
+            assert "nobody asked for" in await house.lost.get()
+
+
+async def test_a_guest_that_burns_with_nothing_to_do_is_ended(house: House) -> None:
+    name = DeploymentName("restless")
+    version = Version(VersionNumber(1), "restless", {}, Declaration())
+    await house.pool.acquire(Deployment(name, version, {}), version)
+    async with asyncio.timeout(20):
+        assert "no call to run" in await house.lost.get()

@@ -95,3 +95,14 @@ def test_the_lines_to_try_are_answered_by_the_bundle() -> None:
     ]
     other = [_route("POST", "/a"), _route("GET", "/b/{id}", "parameters"), _route("GET", "/c"), _route("GET", "/d")]
     assert try_lines("http://s", other) == ["curl 'http://s/c'", "curl 'http://s/d'"]
+
+
+def test_a_line_break_in_what_a_client_asked_for_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen(json=False).log_entry({**REQUEST, "text": "GET /\n12:00:00 GET /forged 200 in 1.0 ms"})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("GET /")
+    assert second.startswith(" ")
+
+
+def test_text_cannot_turn_the_direction_of_a_line() -> None:
+    assert plain("a\u202eb\u2066c\u2028d") == "a\ufffdb\ufffdc\ufffdd"

@@ -1,6 +1,8 @@
 """Which server, which deployment and which key does a command use?"""
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,14 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("WARREN_URL", "WARREN_DEPLOYMENT", "WARREN_DEPLOY_KEY", "WARREN_ADMIN_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address where nobody listens: the port is taken, so nobody else will, and not listened on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def test_a_deploy_key_names_its_deployment() -> None:
@@ -56,14 +66,14 @@ def test_what_warren_dev_has_left_is_not_mixed_with_what_was_said(
     assert target.url == (said[0] or DEFAULT_URL)
 
 
-def test_without_a_server_a_command_says_how_to_have_one() -> None:
-    done = _invoke("versions", WARREN_URL="http://127.0.0.1:1", WARREN_DEPLOY_KEY="shop|secret")
+def test_without_a_server_a_command_says_how_to_have_one(nobody: str) -> None:
+    done = _invoke("versions", WARREN_URL=nobody, WARREN_DEPLOY_KEY="shop|secret")
     assert done.exit_code == 1
-    assert "Nothing answers at http://127.0.0.1:1" in done.output and "warren dev" in done.output
+    assert f"Nothing answers at {nobody}" in done.output and "warren dev" in done.output
 
 
-def test_a_refusal_is_json_where_json_was_asked_for() -> None:
-    done = _invoke("versions", "--json", WARREN_URL="http://127.0.0.1:1", WARREN_DEPLOY_KEY="shop|secret")
+def test_a_refusal_is_json_where_json_was_asked_for(nobody: str) -> None:
+    done = _invoke("versions", "--json", WARREN_URL=nobody, WARREN_DEPLOY_KEY="shop|secret")
     assert done.exit_code == 1
     assert "Nothing answers" in json.loads(done.stdout)["error"]["message"]
 
@@ -79,7 +89,7 @@ def test_arguments_that_are_no_object_are_refused_before_anything_is_sent() -> N
     assert _invoke("run", "a:b", "{").exit_code == 2
 
 
-def test_a_key_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_a_key_may_stand_in_a_file(nobody: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("shop|secret\n")
-    done = _invoke("versions", WARREN_URL="http://127.0.0.1:1", WARREN_DEPLOY_KEY_FILE=str(tmp_path / "key"))
+    done = _invoke("versions", WARREN_URL=nobody, WARREN_DEPLOY_KEY_FILE=str(tmp_path / "key"))
     assert "Nothing answers" in done.output  # it knew the deployment and the key, and got as far as the server

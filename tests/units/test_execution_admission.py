@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from runtime import limits
-from runtime.errors import TooManyRequests
+from runtime.errors import SyscallRefused, TooManyRequests
 from runtime.execution.admission import Admission
 from runtime.invocation import Deployment
 from runtime.names import DeploymentName
@@ -63,3 +63,16 @@ async def test_too_many_in_the_line_are_refused_with_the_number() -> None:
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def test_calls_from_function_to_function_are_refused_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NESTED_CALLS", limits.Limit(2, "calls", "for this test"))
+    admission = Admission()
+    name = deployment().name
+    with admission.beneath(name), admission.beneath(name):
+        with pytest.raises(SyscallRefused, match="NESTED_CALLS"), admission.beneath(name):
+            pass
+        with admission.beneath(DeploymentName("another")):
+            pass
+    with admission.beneath(name):
+        pass

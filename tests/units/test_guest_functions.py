@@ -284,7 +284,7 @@ def test_a_stopped_query_fails_with_time(host: Host) -> None:
 @pytest.mark.parametrize(
     "code, reason, exception, words",
     [
-        ("raise MemoryError", Reason.MEMORY, "MemoryError", ""),
+        ("raise MemoryError", Reason.MEMORY, "MemoryError", "no memory is left, limit 256 MiB"),
         ("def f(): f()\n    f()", Reason.RAISED, "RecursionError", "recursion"),
         ("raise SystemExit(3)", Reason.RAISED, "SystemExit", "3"),
         ("raise KeyboardInterrupt", Reason.RAISED, "KeyboardInterrupt", ""),

@@ -94,3 +94,11 @@ def test_nobody_takes_more_of_a_body_than_was_fed() -> None:
     ledger.admit(Taken(1, 10))
     with pytest.raises(ProtocolViolation):
         ledger.admit(Taken(1, 1))
+
+
+def test_an_empty_piece_of_a_body_is_refused_unless_it_ends_it() -> None:
+    ledger = Ledger(State.STREAMING)
+    with pytest.raises(ProtocolViolation, match="empty"):
+        ledger.admit(Chunk(1, b"", False))
+    ledger.admit(Chunk(1, b"", True))
+    assert ledger.state is State.ENDED

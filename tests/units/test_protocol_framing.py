@@ -111,3 +111,20 @@ def test_the_guest_reads_with_the_same_framing() -> None:
     (message,) = splitter_for_guest(100).feed(frame(Ping(3)))
     assert isinstance(message, Ping)
     assert message.number == 3
+
+
+def test_a_frame_that_comes_byte_by_byte_costs_by_the_byte() -> None:
+    # Were what is there copied for every byte, this would take minutes.
+    stream = frame(Chunk(5, b"x" * (1 << 20), True))
+    splitter = splitter_for_host(1 << 21)
+    heard = [message for at in range(len(stream)) for message in splitter.feed(stream[at : at + 1])]
+    assert [plain(message) for message in heard] == [plain(Chunk(5, b"x" * (1 << 20), True))]
+
+
+def test_a_frame_of_millions_of_things_is_a_violation_before_it_is_decoded() -> None:
+    for bomb in (
+        Head(5, 200, [(b"", b"")] * 500_000, b"", True),
+        Returned(5, Raw(b"\xdd\x00\x10\x00\x00" + b"\x90" * (1 << 20))),
+    ):
+        with pytest.raises(ProtocolViolation, match="items"):
+            list(splitter_for_host(1 << 23).feed(frame(bomb)))

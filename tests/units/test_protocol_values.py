@@ -105,3 +105,12 @@ def test_int64_holds_64_bits() -> None:
 def test_a_special_form_that_is_malformed_is_refused(text: Any) -> None:
     with pytest.raises(InvalidValue, match="base64"):
         from_json(text)
+
+
+def test_a_value_of_too_many_items_is_refused_on_both_sides() -> None:
+    many = int(limits.VALUE_ITEMS)
+    with pytest.raises(InvalidValue, match=r"result holds more than .* VALUE_ITEMS"):
+        encode([0] * many, "result")
+    with pytest.raises(InvalidValue, match="VALUE_ITEMS"):
+        decode(b"\xdd" + many.to_bytes(4, "big") + b"\x90" * many)
+    assert len(decode(encode([0] * (many - 1)))) == many - 1

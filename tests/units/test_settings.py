@@ -34,7 +34,6 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("WARREN_DEFAULT_DEPLOYMENT", "Not_A_Name"),
         ("WARREN_TRUSTED_PROXIES", "10.0.0.0/8, nonsense"),
         ("WARREN_ERROR_DETAILS", "maybe"),
-        ("WARREN_ADMIN_KEY", "short"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
@@ -62,9 +61,6 @@ def test_a_secret_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> None
         read_settings({}, {"WARREN_ADMIN_KEY_FILE": str(file), "WARREN_ADMIN_KEY": "x" * 20})
     with pytest.raises(InvalidSetting, match="WARREN_ADMIN_KEY_FILE"):
         read_settings({}, {"WARREN_ADMIN_KEY_FILE": str(tmp_path / "missing")})
-    with pytest.raises(InvalidSetting) as refused:
-        read_settings({}, {"WARREN_ADMIN_KEY": "hunter2"})
-    assert "hunter2" not in str(refused.value)
 
 
 def test_proxies_are_addresses_and_ranges() -> None:

@@ -28,9 +28,10 @@ class Terminal:
     def start(self) -> None:
         """Start it on free ports, in an environment without any setting."""
         self._printed = (self.project / "printed").open("w+b")
-        command = [sys.executable, "-m", "control_plane.cli.main", "dev", str(self.project)]
+        command = [sys.executable, "-m", "control_plane.cli.main", "dev", self.project.name]
         self.process = subprocess.Popen(
             [*command, "--port", "0", "--site-port", "0"],
+            cwd=self.project.parent,  # as a person names a folder: by where they stand
             env={name: value for name, value in os.environ.items() if not name.startswith("WARREN_")},
             stdout=self._printed,
             stderr=subprocess.STDOUT,

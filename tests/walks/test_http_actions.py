@@ -126,7 +126,18 @@ def test_a_response_past_the_limit_is_cut_so_that_the_client_can_tell(tenant: Te
 def test_a_stream_that_breaks_is_cut_so_that_the_client_can_tell(tenant: Tenant) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         tenant.get("/broken-stream")
-    assert "and no end" in tenant.log()
+    assert "raise RuntimeError(" in tenant.log()
+
+
+def test_a_response_known_to_be_too_large_is_an_error_with_limit_and_size(tenant: Tenant) -> None:
+    answer = tenant.get("/too-much")
+    assert answer.status_code == 500
+    assert "20971521 bytes or more, limit 20971520" in tenant.log()
+
+
+def test_a_path_is_logged_as_it_was_sent(tenant: Tenant) -> None:
+    tenant.get("/a%2Fb%0Ac")
+    assert "GET /a%2Fb%0Ac 404" in tenant.log()
 
 
 def _ask_and_leave(tenant: Tenant, path: str, wait_for: str | None) -> None:

@@ -157,3 +157,18 @@ def test_an_unknown_host_is_told_which_deployment_was_not_found(server: LiveServ
     answer: httpx.Response = server.http.get("/", headers={"Host": "nobody-here-1.site.localhost"})
     assert answer.status_code == 404
     assert "nobody-here-1" in answer.text
+
+
+def test_a_push_leaves_no_process_behind_but_the_one_that_answers(server: LiveServer) -> None:
+    def isolates() -> int:
+        figures = [
+            line for line in server.http.get("/metrics").text.splitlines() if line.startswith("warren_isolates{")
+        ]
+        by_state = {line.split('"')[1]: float(line.split()[1]) for line in figures}
+        return int(by_state["all"] - by_state["spare"])
+
+    before = isolates()
+    tenant = server.tenant(answering("hello"))
+    assert isolates() == before
+    assert tenant.get("/").text == "hello"
+    assert isolates() == before + 1

@@ -5,6 +5,7 @@ Reads the bodies and query strings of the function API. Runs nothing.
 Rules
 1. A body is JSON, whatever it calls itself; one that says it is something else is refused.
 2. A path, a format or arguments that are none are refused before anything runs.
+3. What is large is weighed before it is decoded, and decoded aside: others wait for a turn of the loop, no longer.
 """
 
 from dataclasses import dataclass
@@ -13,16 +14,21 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from runtime import limits
 from runtime.edge import cors
 from runtime.edge.exchange import Exchange
 from runtime.edge.functions.arguments import read_arguments
+from runtime.edge.functions.aside import aside
 from runtime.edge.functions.results import Format, read_format
 from runtime.edge.intake import read_all
-from runtime.errors import BadRequest
+from runtime.errors import BadRequest, TooLarge
 from runtime.names import FunctionPath, InvalidName, parse_function_path
 from runtime.protocol.declaration import Kind
+from runtime.protocol.weighing import json_holds_more_than
 
 Shape = TypeVar("Shape")
+
+_JSON_ITEMS = 2 * int(limits.VALUE_ITEMS)  # what counts them may count each twice
 
 RUN = "/api/run/"
 
@@ -65,9 +71,12 @@ class Call:
 async def read_call(path: str, exchange: Exchange) -> Call:
     """The call of one request; raise `BadRequest` or `TooLarge`."""
     if exchange.method == "GET":
-        request = _read_query(exchange.scope["query_string"])
-    else:
-        request = await read_json(exchange, Request)
+        return _call_of(path, _read_query(exchange.scope["query_string"]))
+    body = await _read_body(exchange)
+    return await aside(len(body), lambda: _call_of(path, _decode(body, Request)))
+
+
+def _call_of(path: str, request: Request) -> Call:
     if path.startswith(RUN):
         module, slash, function = path.removeprefix(RUN).rpartition("/")
         request.path = f"{module}:{function}" if slash else function
@@ -87,11 +96,21 @@ def make_call(request: Request, kind: Kind | None) -> Call:
 
 
 async def read_json(exchange: Exchange, shape: type[Shape]) -> Shape:
-    """The body of a request, as this shape; raise `BadRequest`."""
+    """The body of a request, as this shape; raise `BadRequest` or `TooLarge`."""
+    body = await _read_body(exchange)
+    return await aside(len(body), lambda: _decode(body, shape))
+
+
+async def _read_body(exchange: Exchange) -> bytes:
     said = (cors.header(exchange.headers, b"content-type") or b"application/json").partition(b";")[0].strip().lower()
     if said != b"application/json" and not said.endswith(b"+json"):
         raise BadRequest(f"the request body is {said[:60].decode('latin-1')}; send application/json")
-    body = await read_all(exchange.receive, exchange.headers)
+    return await read_all(exchange.receive, exchange.headers)
+
+
+def _decode(body: bytes, shape: type[Shape]) -> Shape:
+    if json_holds_more_than(_JSON_ITEMS, body):
+        raise TooLarge(f"args hold more than {limits.VALUE_ITEMS} items (limit VALUE_ITEMS): send smaller parts")
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -9,7 +9,8 @@ Rules
 3. An annotation that is no validator is found here, at push, with file and line.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,8 @@ from runtime.sdk.data.schema import Schema
 from runtime.sdk.functions import RegisteredFunction
 from runtime.sdk.router import HttpRouter, RouteEntry, RouteError
 
+_ASSIGNMENT = re.compile(r"http\s*[:=]")
+
 
 @dataclass(slots=True)
 class Collected:
@@ -48,15 +51,18 @@ class Collected:
     wrong: list[Diagnostic] = field(default_factory=list)
 
 
-def collect(modules: Mapping[str, ModuleType], files: Mapping[str, str]) -> Collected:
-    """Find what the executed modules (dotted name → module) declare; ``files`` says where each came from."""
+def collect(
+    modules: Mapping[str, ModuleType], files: Mapping[str, str], sources: Mapping[str, Sequence[str]]
+) -> Collected:
+    """Find what the executed modules (dotted name → module) declare; ``files`` says where each came from,
+    ``sources`` what stands there."""
     found = Collected()
     for function, name, path in _registered(modules, files):
         function.path = name
         _declare(function, path, found)
     for dotted, path in files.items():
         if path == "http.py":
-            _collect_routes(getattr(modules[dotted], "http", None), found)
+            _collect_routes(getattr(modules[dotted], "http", None), found, sources.get(path, ()))
         elif path == "auth_config.py":
             _collect_providers(getattr(modules[dotted], "auth_config", None), found)
         elif path == "schema.py":
@@ -105,12 +111,13 @@ def _place(function: RegisteredFunction, path: str) -> tuple[str, int]:
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
-def _collect_routes(router: Any, found: Collected) -> None:
+def _collect_routes(router: Any, found: Collected, source: Sequence[str]) -> None:
     if not isinstance(router, HttpRouter):
         text = "http.py must define `http`, an HttpRouter: http = HttpRouter()"
         if router is not None:
             text += f"; it is of type {type(router).__name__}"
-        found.wrong.append(Diagnostic("http.py", 1, text))
+        assigned = [number for number, line in enumerate(source, 1) if _ASSIGNMENT.match(line)]
+        found.wrong.append(Diagnostic("http.py", assigned[-1] if assigned else 1, text))
         return
     found.cors = router.cors
     try:

@@ -118,6 +118,8 @@ class HttpCall(Conversation):
             if type(body) is bytes and len(body) <= limits.BODY_WINDOW:
                 last_word = frame(Head(self.cid, status, headers, body, True))
             else:
+                if type(body) is bytes:
+                    _check_size(len(body))  # before the head: a caller who is told is better off than one who is cut
                 last_word = await self._stream(status, headers, body)
             if self.stopped:
                 raise asyncio.CancelledError
@@ -172,8 +174,7 @@ class HttpCall(Conversation):
         if self.ended:  # it was ended although it did not stop; nothing more may be said
             raise asyncio.CancelledError
         self._sent += len(piece)
-        if self._sent > limits.RESPONSE_BODY:
-            raise LimitExceeded(f"response body of {self._sent} bytes or more, limit {limits.RESPONSE_BODY} bytes")
+        _check_size(self._sent)
         at = 0
         while at < len(piece):
             while self._room <= 0:
@@ -213,6 +214,11 @@ class HttpCall(Conversation):
             self._feed.cut()
         if self._streaming:
             self.task.cancel()
+
+
+def _check_size(size: int) -> None:
+    if size > limits.RESPONSE_BODY:
+        raise LimitExceeded(f"response body of {size} bytes or more, limit {limits.RESPONSE_BODY} bytes")
 
 
 def _no_response(route: Route, result: Any) -> CallMistake:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from runtime import limits
 from runtime.protocol import values
 from runtime.protocol.messages import Failure, Frame, Reason
 from runtime.sdk.functions import ApplicationError
@@ -130,11 +131,17 @@ def _message_of(error: BaseException) -> str:
             message = clean(f"{message}: {inner}", _MESSAGE)
     except BaseException as broken:
         return f"<str() of it raised {_type_of(broken)}>"
-    if not message and isinstance(error, TimeLimit):
+    return message or _untold(error)
+
+
+def _untold(error: BaseException) -> str:
+    if isinstance(error, TimeLimit):
         return "the call was interrupted: one turn of it used more CPU time than is allowed"
-    if not message and isinstance(error, CancelledError):
+    if isinstance(error, MemoryError):
+        return f"no memory is left, limit {limits.GUEST_MEMORY // limits.MIB} MiB for all calls of one isolate"
+    if isinstance(error, CancelledError):
         return "the call was cancelled from within"
-    return message
+    return ""
 
 
 def _text(sources: Sources, file: str, line: int) -> str:

@@ -115,6 +115,11 @@ async def flood(ctx, request):
     return Response(pieces())
 
 
+@route("/too-much")
+async def too_much(ctx, request):
+    return Response(b"x" * (20 * 1024 * 1024 + 1))
+
+
 @route("/broken-stream")
 async def broken_stream(ctx, request):
     async def pieces():
