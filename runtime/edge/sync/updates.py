@@ -21,11 +21,12 @@ from runtime.edge.sync.messages import StateVersion
 from runtime.edge.sync.wire import Wire
 from runtime.errors import Overloaded, TooManyRequests
 from runtime.execution.live.live import Attendance, Subscription
+from runtime.execution.live.pulse import Moment
 from runtime.execution.live.shared import Answer, Question
 from runtime.identity import NOBODY, Settled
 from runtime.invocation import Failed, Outcome
 from runtime.names import RequestId
-from runtime.ports import Clock, Snapshot
+from runtime.ports import Clock
 from runtime.protocol.messages import Failure, Reason
 
 _ATTEMPTS = 6
@@ -190,7 +191,7 @@ class Updates:
         if before is not None:
             before.end()
 
-    async def _answers(self, stale: set[int], moment: Snapshot) -> dict[int, Answer]:
+    async def _answers(self, stale: set[int], moment: Moment) -> dict[int, Answer]:
         if len(stale) == 1:
             (number,) = stale
             return {number: await self._answer(number, moment)}
@@ -202,7 +203,7 @@ class Updates:
                 raise one
         return {number: one for number, one in zip(sorted(stale), found, strict=True) if isinstance(one, Answer)}
 
-    async def _answer(self, number: int, moment: Snapshot) -> Answer:
+    async def _answer(self, number: int, moment: Moment) -> Answer:
         query = self._queries[number]
         wanted, caller = query.wanted, self._told_caller
         if wanted.refusal is not None:
