@@ -55,12 +55,13 @@ class Wanted:
 class _Query:
     """One subscription of a client, and what it was told last."""
 
-    __slots__ = ("subscription", "told", "wanted")
+    __slots__ = ("shown", "subscription", "told", "wanted")
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.subscription: Subscription | None = None
         self.told: Outcome | None = None
+        self.shown: Details | None = None
 
 
 class Updates:
@@ -228,10 +229,11 @@ class Updates:
 
     def _tell(self, number: int, answer: Answer) -> str | None:
         query = self._queries[number]
-        if query.told is not None and (query.told is answer.outcome or query.told == answer.outcome):
-            return None
-        query.told = answer.outcome
         details = Details.SHOW if self._told_caller.administrator else self._details
+        told = query.told if query.shown is details else None
+        if told is not None and (told is answer.outcome or told == answer.outcome):
+            return None
+        query.told, query.shown = answer.outcome, details
         content = answer.written.get(details)
         if content is None:
             content = messages.result_content(answer.outcome, answer.journal, answer.request_id, details)
