@@ -8,8 +8,8 @@ Rules
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, BinaryIO
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -35,9 +35,26 @@ def _declared(request: Request) -> int:
 
 async def read_bounded(request: Request, name: str, limit: Limit) -> bytearray:
     """The whole body; raise `LimitPassed` as soon as it is known to be larger."""
+    body = bytearray()
+    async for piece in read_pieces(request, name, limit):
+        body += piece
+    return body
+
+
+async def spool(request: Request, name: str, limit: Limit, file: BinaryIO) -> int:
+    """Write the whole body to a file and say how large it is; raise `LimitPassed`."""
+    async for piece in read_pieces(request, name, limit):
+        file.write(piece)
+    size = file.tell()
+    file.seek(0)
+    return size
+
+
+async def read_pieces(request: Request, name: str, limit: Limit) -> AsyncIterator[bytes]:
+    """The body as it comes; raise `LimitPassed` as soon as it is known to be larger."""
     if _declared(request) > limit:
         raise LimitPassed("the request body is too large", name, limit, _declared(request))
-    body = bytearray()
+    observed = 0
     while True:
         try:
             async with asyncio.timeout(limits.BODY_IDLE_TIME / 1000):
@@ -46,11 +63,13 @@ async def read_bounded(request: Request, name: str, limit: Limit) -> bytearray:
             raise TooSlow(f"no byte of the body came for {int(limits.BODY_IDLE_TIME)} ms: send it again") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise LimitPassed("the request body is too large", name, limit, len(body))
+        piece = message.get("body", b"")
+        observed += len(piece)
+        if observed > limit:
+            raise LimitPassed("the request body is too large", name, limit, observed)
+        yield piece
         if not message.get("more_body", False):
-            return body
+            return
 
 
 class JsonRoute(APIRoute):

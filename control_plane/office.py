@@ -17,7 +17,9 @@ from weakref import WeakValueDictionary
 from runtime.names import DeploymentName
 from runtime.ports import Clock, Deployments, Keys, Logs, Variables, Versions
 from runtime.protocol.declaration import Declaration
+from runtime.syscalls.restoring import Restoring
 from runtime.syscalls.schemas.keeper import Schemas
+from runtime.syscalls.transaction import Transactions
 
 T = TypeVar("T")
 
@@ -44,6 +46,8 @@ class Office:
     variables: Variables
     keys: Keys
     schemas: Schemas
+    transactions: Transactions
+    restoring: Restoring
     logs: Logs
     clock: Clock
     analyse: Analyse

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from control_plane.bodies import TooSlow
-from control_plane.refusals import InvalidField, LimitPassed
+from control_plane.refusals import BadImport, InvalidField, LimitPassed
 from runtime import errors, limits
 from runtime.names import InvalidName
 from runtime.protocol.declaration import Diagnostic
@@ -35,6 +35,7 @@ _log = logging.getLogger("warren.control_plane")
 _STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (TooSlow, HTTPStatus.REQUEST_TIMEOUT),
     (InvalidField, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (BadImport, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InvalidName, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.PushRefused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.Unauthorized, HTTPStatus.UNAUTHORIZED),
@@ -116,7 +117,7 @@ def answer(error: Exception, request_id: str) -> Response:
             headers["allow"] = ", ".join(error.allowed)
         case errors.TooManyRequests() | errors.Overloaded():
             headers["retry-after"] = str(error.retry_after)
-        case errors.PushRefused():
+        case errors.PushRefused() | BadImport():
             more["diagnostics"] = [model.model_dump() for model in diagnostics_of(error.diagnostics)]
         case InvalidField() | LimitPassed():
             field = FieldError(field=error.field, message=detail, limit=error.limit, value=error.value)

@@ -7,19 +7,34 @@ Rules
 1. A secret is never an observed value: its size is.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import BadRequest, TooLarge
 from runtime.limits import Limit
 from runtime.names import InvalidName
+from runtime.protocol.declaration import Diagnostic
 
-__all__ = ["BadArchive", "InvalidField", "LimitPassed", "invalid_name"]
+__all__ = ["BadArchive", "BadImport", "InvalidField", "LimitPassed", "invalid_name"]
 
 
 class BadArchive(BadRequest):
     """The body is no archive, or a broken one; the message says what was found."""
 
     code = "BadArchive"
+
+
+class BadImport(BadRequest):
+    """Lines of a file of documents that cannot be taken; nothing of the file was."""
+
+    code = "BadImport"
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        first = diagnostics[0]
+        more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
+        place = f"{first.file} line {first.line}" if first.line else first.file
+        super().__init__(f"nothing was imported: {place}: {first.message}{more}")
+        self.diagnostics = diagnostics
 
 
 class InvalidField(BadRequest):

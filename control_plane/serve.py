@@ -38,6 +38,7 @@ from runtime.errors import Unauthorized
 from runtime.main import Router, SystemClock, open_cellar, run_router
 from runtime.names import DeploymentName
 from runtime.settings import Settings
+from runtime.syscalls.restoring import Restoring
 from runtime.syscalls.schemas.keeper import Schemas
 
 DRAIN = 10
@@ -194,6 +195,8 @@ def _office(router: Router, metered: MeteredLogs) -> Office:
         variables=registry.variables,
         keys=registry.keys,
         schemas=Schemas(router.cellar.documents, router.clock),
+        transactions=router.transactions,
+        restoring=Restoring(router.cellar.documents, router.clock),
         logs=metered,
         clock=router.clock,
         analyse=router.analyst.analyse,

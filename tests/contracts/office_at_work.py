@@ -24,7 +24,9 @@ from runtime.adapters.memory_registry import MemoryRegistry
 from runtime.errors import PushRefused
 from runtime.names import DeploymentName
 from runtime.protocol.declaration import Declaration, Diagnostic
+from runtime.syscalls.restoring import Restoring
 from runtime.syscalls.schemas.keeper import Schemas
+from runtime.syscalls.transaction import Transactions
 
 ADMIN_KEY = "an-admin-key-of-many-random-letters"
 
@@ -135,6 +137,8 @@ def _office(work: AtWork) -> Office:
         variables=registry.variables,
         keys=registry.keys,
         schemas=Schemas(work.documents, clock),
+        transactions=Transactions(work.documents, clock),
+        restoring=Restoring(work.documents, clock),
         logs=work.logs,
         clock=clock,
         analyse=work.analyse,

@@ -319,7 +319,7 @@ async def test_every_operation_is_described_with_its_errors(office: AtWork) -> N
     operations = {
         operation["operationId"]: operation for path in page["paths"].values() for operation in path.values()
     }
-    assert len(operations) == sum(len(path) for path in page["paths"].values()) == 21
+    assert len(operations) == sum(len(path) for path in page["paths"].values()) == 30
     for name, operation in operations.items():
         assert operation["summary"] and operation["description"], name
         for status, response in operation["responses"].items():
@@ -333,6 +333,10 @@ async def test_every_operation_is_described_with_its_errors(office: AtWork) -> N
         assert public or {"401", "403"} <= operation["responses"].keys(), name
     assert set(operations["push"]["requestBody"]["content"]) == {"application/gzip", "application/zip"}
     assert "application/x-ndjson" in operations["read_logs"]["responses"]["200"]["content"]
+    assert set(operations["import_documents"]["requestBody"]["content"]) == {
+        *("application/zip", "application/x-ndjson", "text/csv")
+    }
+    assert set(operations["export_documents"]["responses"]["200"]["content"]) == {"application/zip"}
     assert "HTTPValidationError" not in page["components"]["schemas"]
 
 

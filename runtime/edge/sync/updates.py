@@ -21,11 +21,12 @@ from runtime.edge.sync.messages import StateVersion
 from runtime.edge.sync.wire import Wire
 from runtime.errors import Overloaded, TooManyRequests
 from runtime.execution.live.live import Attendance, Subscription
+from runtime.execution.live.pulse import Moment
 from runtime.execution.live.shared import Answer, Question
 from runtime.identity import NOBODY, Settled
 from runtime.invocation import Failed, Outcome
 from runtime.names import RequestId
-from runtime.ports import Clock, Snapshot
+from runtime.ports import Clock
 from runtime.protocol.messages import Failure, Reason
 
 _ATTEMPTS = 6
@@ -54,12 +55,13 @@ class Wanted:
 class _Query:
     """One subscription of a client, and what it was told last."""
 
-    __slots__ = ("subscription", "told", "wanted")
+    __slots__ = ("shown", "subscription", "told", "wanted")
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.subscription: Subscription | None = None
         self.told: Outcome | None = None
+        self.shown: Details | None = None
 
 
 class Updates:
@@ -190,7 +192,7 @@ class Updates:
         if before is not None:
             before.end()
 
-    async def _answers(self, stale: set[int], moment: Snapshot) -> dict[int, Answer]:
+    async def _answers(self, stale: set[int], moment: Moment) -> dict[int, Answer]:
         if len(stale) == 1:
             (number,) = stale
             return {number: await self._answer(number, moment)}
@@ -202,7 +204,7 @@ class Updates:
                 raise one
         return {number: one for number, one in zip(sorted(stale), found, strict=True) if isinstance(one, Answer)}
 
-    async def _answer(self, number: int, moment: Snapshot) -> Answer:
+    async def _answer(self, number: int, moment: Moment) -> Answer:
         query = self._queries[number]
         wanted, caller = query.wanted, self._told_caller
         if wanted.refusal is not None:
@@ -227,10 +229,11 @@ class Updates:
 
     def _tell(self, number: int, answer: Answer) -> str | None:
         query = self._queries[number]
-        if query.told is not None and (query.told is answer.outcome or query.told == answer.outcome):
-            return None
-        query.told = answer.outcome
         details = Details.SHOW if self._told_caller.administrator else self._details
+        told = query.told if query.shown is details else None
+        if told is not None and (told is answer.outcome or told == answer.outcome):
+            return None
+        query.told, query.shown = answer.outcome, details
         content = answer.written.get(details)
         if content is None:
             content = messages.result_content(answer.outcome, answer.journal, answer.request_id, details)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from runtime import limits
 from runtime.execution.live.interests import Interests
-from runtime.execution.live.pulse import Pulse
+from runtime.execution.live.pulse import Moment, Pulse
 from runtime.execution.live.shared import Answer, Key, Observed, Question, SharedQuery, Watcher
 from runtime.identity import Settled, sharing_key
 from runtime.names import DeploymentName
@@ -147,14 +147,6 @@ class _Watched:
         async with self._runs:
             return await self._observe(self.name, question, args, identity, moment)
 
-    def begins(self, position: int) -> None:
-        """See `Surroundings`."""
-        self.pulse.keep_since(position)
-
-    def ended(self, position: int) -> list[Commit]:
-        """See `Surroundings`."""
-        return self.pulse.since(position)
-
     def depends(self, query: SharedQuery, spans: tuple[KeyRange, ...]) -> None:
         """See `Surroundings`."""
         self._interests.add(spans, query)
@@ -192,7 +184,7 @@ class Subscription:
         self._stale = stale
         self._query: SharedQuery | None = None
 
-    async def answer(self, moment: Snapshot) -> Answer:
+    async def answer(self, moment: Moment) -> Answer:
         """The answer at this moment."""
         while True:
             query = self._settle()
@@ -241,7 +233,7 @@ class Attendance:
         self._watched = watched
         self._leave = leave
 
-    async def moment(self) -> Snapshot:
+    async def moment(self) -> Moment:
         """What is committed now, with all that it changes already marked; for the one who asks, who ends it."""
         return await self._watched.pulse.moment()
 

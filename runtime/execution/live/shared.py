@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from runtime.execution.live.interests import holds_one, merged
+from runtime.execution.live.pulse import Moment
 from runtime.identity import Settled
 from runtime.invocation import Outcome
 from runtime.names import RequestId
@@ -77,8 +78,6 @@ class Surroundings(Protocol):
     generation: int
 
     async def observe(self, question: Question, args: bytes, identity: Settled, moment: Snapshot) -> Observed: ...
-    def begins(self, position: int) -> None: ...
-    def ended(self, position: int) -> list[Commit]: ...
     def depends(self, query: "SharedQuery", spans: tuple[KeyRange, ...]) -> None: ...
     def depends_no_more(self, query: "SharedQuery", spans: tuple[KeyRange, ...]) -> None: ...
     def looked(self, query: "SharedQuery", identity: Settled) -> None: ...
@@ -106,7 +105,7 @@ class SharedQuery:
             return None
         return answer
 
-    async def at(self, moment: Snapshot, identity: Settled) -> Answer:
+    async def at(self, moment: Moment, identity: Settled) -> Answer:
         """The answer at this moment; ``identity`` is who asks, for a function that looks."""
         while (held := self.holds(moment.position)) is None:
             if self._running is None:
@@ -155,20 +154,15 @@ class SharedQuery:
         self._answer = None
         self._let_go()
 
-    async def _run(self, moment: Snapshot, identity: Settled) -> Answer:
-        house, position = self._house, moment.position
-        generation = house.generation
-        house.begins(position)
-        later: list[Commit] | None = None
+    async def _run(self, moment: Moment, identity: Settled) -> Answer:
+        house, generation = self._house, self._house.generation
         try:
-            observed = await house.observe(self.key.question, self._args, identity, moment)
-            answer = self._install(position, generation, observed, later := house.ended(position))
+            observed = await house.observe(self.key.question, self._args, identity, moment.snapshot)
+            answer = self._install(moment.position, generation, observed, moment.since())
             if observed.looked and self.key.user is None:
                 house.looked(self, identity)
             return answer
         finally:
-            if later is None:
-                house.ended(position)
             self._running = None
             moment.release()
 

@@ -1,0 +1,1 @@
+"""A deployment's documents, from the command line."""
