@@ -174,7 +174,8 @@ class Pool:
     def counts(self) -> dict[str, int]:
         """How many isolates there are, by what they do now."""
         busy = sum(1 for isolate in self._all if isolate.conversations)
-        return {"all": len(self._all), "spare": len(self._spares), "busy": busy}
+        serving = sum(len(crew.isolates) for crew in self._crews.values())
+        return {"all": len(self._all), "spare": len(self._spares), "serving": serving, "busy": busy}
 
     # --- life -------------------------------------------------------------------------------------------------------
 

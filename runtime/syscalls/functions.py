@@ -123,5 +123,5 @@ def refusal(path: FunctionPath, failure: Failure) -> SyscallRefused:
     if failure.reason is Reason.APPLICATION and failure.data is not None:
         return SyscallRefused(failure.message, "ApplicationError", failure.data)
     if failure.reason is Reason.ARGUMENTS:
-        return SyscallRefused(f"{path}: {failure.message}", "ValueError")
+        return SyscallRefused(failure.message, "ValueError")  # it begins with the path
     return SyscallRefused(f"{path}: {failure.exception}: {failure.message}", "FunctionError")

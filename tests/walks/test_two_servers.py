@@ -78,7 +78,8 @@ def test_increments_at_both_servers_are_all_counted(pair: Pair) -> None:
     assert pair.here.run("notes:increment")["value"] == 1
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda number: places[number % 2].run("notes:increment"), range(60)))
-    counted = [answer["value"] for answer in answers if answer["status"] == "success"]
+    # One that lost too often is a 503, which has no status and counted nothing.
+    counted = [answer["value"] for answer in answers if answer.get("status") == "success"]
     assert sorted(counted) == list(range(2, len(counted) + 2))
     assert len(counted) > 30
     assert [place.run("notes:counter")["value"] for place in places] == [len(counted) + 1] * 2
