@@ -1,5 +1,7 @@
 """Does a written key find exactly those who depend on it?"""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +39,7 @@ def test_merged_ranges_hold_the_same_keys_in_fewer_ranges(some: list[KeyRange], 
     fewer = merged(some)
     assert any(span.lower <= key < span.upper for span in some) == any(holds_one(span, [key]) for span in fewer)
     assert list(fewer) == sorted(fewer)
-    assert all(one.upper < next.lower for one, next in zip(fewer, fewer[1:], strict=False))
+    assert all(one.upper < next.lower for one, next in pairwise(fewer))
 
 
 def test_what_nobody_depends_on_any_more_leaves_nothing_behind() -> None:
