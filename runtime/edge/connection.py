@@ -10,7 +10,8 @@ Rules
 3. A target in absolute form decides over the Host header (RFC 9112 §3.2.2).
 4. Who is answered before it has sent everything may finish: closing on unread data makes the kernel throw away an
    answer that is still on its way. What it sends is discarded, within limits.
-5. Nothing is timed per request: every connection looks at itself every few seconds.
+5. No more than `PIPELINED_REQUESTS` wait for their turn on one connection, and nothing is read while one does.
+6. Nothing is timed per request: every connection looks at itself every few seconds.
 """
 
 import asyncio
@@ -177,6 +178,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head is complete."""
         self._in_head = False
+        if len(self.pipeline) >= limits.PIPELINED_REQUESTS:
+            raise _Refused
         # A head that came within one small chunk is within its limits, and need not be counted.
         if self._chunk > limits.REQUEST_TARGET or self._head_bytes >= 0:
             size = sum(len(name) + len(value) for name, value in self.headers)
@@ -220,10 +223,11 @@ class Connection(HttpToolsProtocol):
         self._last = self.loop.time()
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+        else:
+            self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser refused, in our own words."""

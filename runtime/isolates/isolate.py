@@ -114,6 +114,9 @@ class Isolate(asyncio.Protocol):
         self.ping_pending = False
         self.cpu_seen = 0.0
         self.cpu_at_ping = 0.0
+        self.pinged_at = born
+        self.asleep = False
+        self.charge = ""
         self.interrupted_at: float | None = None
         # And this by the pool: what it had burnt at the last sweep, if it had nothing to do then.
         self.idle_cpu: float | None = None
@@ -231,6 +234,11 @@ class Isolate(asyncio.Protocol):
         if self._traffic.open == 1:
             self._wait_a_moment()
         return conversation
+
+    @property
+    def behind(self) -> bool:
+        """Whether it has said more than was heard yet."""
+        return self._ear.behind
 
     def set_environment(self, environment: Mapping[str, str]) -> None:
         """Replace the environment variables, from the next call on."""

@@ -32,6 +32,7 @@ from runtime.protocol.messages import Line, Load
 log = logging.getLogger("warren.isolates")
 
 SWEEP = 1.0
+_LONGEST_PAUSE = 0.5  # seconds between the starts of a crew whose isolates keep crashing
 _WORDS = 500  # bytes of what an isolate wrote to its standard error last
 
 
@@ -57,6 +58,11 @@ class Crew:
     starting: "asyncio.Future[Isolate] | None" = None
     deaths: int = 0
     not_before: float = 0.0
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether an isolate is on its way."""
+        return self.starting is not None and not self.starting.done()
 
 
 OnLine = Callable[[DeploymentName, Line], None]
@@ -211,7 +217,7 @@ class Pool:
                 isolate.retire()
             elif self._is_worn_out(isolate, now) and not isolate.retiring:
                 self._keep(self._replace(crew, isolate))
-        if not crew.isolates and crew.starting is None and not crew.cells.locked():
+        if not (crew.isolates or crew.is_starting or crew.cells.locked()):
             self._crews.pop((crew.name, crew.version.sha256), None)
 
     def _is_worn_out(self, isolate: Isolate, now: float) -> bool:
@@ -244,15 +250,18 @@ class Pool:
             isolate.set_environment(deployment.environment)
 
     async def _grow(self, crew: Crew) -> None:
-        if crew.starting is None:
-            wait = crew.not_before - self._clock.monotonic()
-            if wait > 0:
-                raise Overloaded(f"deployment {crew.name!r} keeps crashing at start", retry_after=int(wait) + 1)
-            starting = asyncio.ensure_future(self._start(crew))
-            crew.starting = starting
-            starting.add_done_callback(lambda _: setattr(crew, "starting", None))
+        # One that is done is nothing to wait for: who asks again and again would never let the loop go on.
+        if crew.starting is None or not crew.is_starting:
+            crew.starting = asyncio.ensure_future(self._start_in_turn(crew))
         # Shielded: whoever waits may give up, the others still want it.
         await asyncio.shield(crew.starting)
+
+    async def _start_in_turn(self, crew: Crew) -> Isolate:
+        pause = crew.not_before - self._clock.monotonic()
+        if pause > 0:
+            # Who crashes again and again costs a start each time. It is slowed down, and never refused.
+            await asyncio.sleep(pause)
+        return await self._start(crew)
 
     async def _start(self, crew: Crew) -> Isolate:
         isolate = await self._spare()
@@ -290,7 +299,7 @@ class Pool:
         now = self._clock.monotonic()
         # Deaths that are far apart are accidents; those in a row are a crash loop.
         crew.deaths = crew.deaths + 1 if now - crew.not_before < 10 else 1
-        pause = 0.0 if crew.deaths < 4 else min(5.0, 0.1 * 2 ** (crew.deaths - 4))
+        pause = 0.0 if crew.deaths < 4 else min(_LONGEST_PAUSE, 0.05 * 2 ** (crew.deaths - 4))
         crew.not_before = now + pause
 
     def _forget(self, isolate: Isolate, reason: str, name: DeploymentName | None = None) -> None:

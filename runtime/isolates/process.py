@@ -56,6 +56,14 @@ class IsolateProcess:
         except OSError:
             return 0
 
+    def asleep(self) -> bool:
+        """Whether it waits for something in the kernel now, and not for a processor."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as stat:
+                return not self.gone and stat.read().rpartition(b") ")[2][:1] == b"S"
+        except OSError:
+            return False
+
     def interrupt(self) -> None:
         """Ask it to stop what it is running just now (SIGUSR1)."""
         self._signal(signal.SIGUSR1)

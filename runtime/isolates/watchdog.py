@@ -1,12 +1,14 @@
 """Who runs too long, burns too much, or does not listen, and what is done about it?
 
 Looks at isolates with open conversations at every tick. Wall time is a deadline of the conversation. CPU is counted per
-*turn* of the guest's loop: while a turn lasts, no `Ping` is answered and only the process's CPU clock moves.
+*turn* of the guest's loop: while a turn lasts, no `Ping` is answered and only the process's CPU clock moves. A guest
+that sleeps in the middle of a turn does not even burn CPU: it is found out because it is asleep with a `Ping` to read.
 
 Rules
-1. The guilty call first: past its deadline a conversation is told to stop; a turn past `TURN_CPU` is interrupted.
+1. The guilty call first: past its deadline a conversation is told to stop; a turn past `TURN_CPU` or
+   `TURN_SLEEP` is interrupted.
 2. The isolate next: what is neither ended nor answered `STOP_GRACE` later is killed.
-3. Nothing is asked of an isolate that did not burn CPU since the last tick: quiet ones cost nothing.
+3. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
 """
 
 import asyncio
@@ -21,6 +23,8 @@ TICK = 0.02
 # A tick in which less than this much CPU was burnt cannot be part of a turn that burns too much.
 _BUSY = TICK / 2
 _TURN = limits.TURN_CPU / 1000
+_SLEEP = limits.TURN_SLEEP / 1000
+_QUIET = 1.0
 _GRACE = limits.STOP_GRACE / 1000
 # An isolate in the middle of a turn for so long gets no new call while there is another choice.
 STUCK = 0.05
@@ -47,7 +51,7 @@ class Watchdog:
         for isolate in list(self._isolates()):
             if isolate.lost is None and (isolate.conversations or isolate.loading):
                 self._watch_deadlines(isolate, now)
-                self._watch_cpu(isolate, now)
+                self._watch_turn(isolate, now)
 
     def _watch_deadlines(self, isolate: Isolate, now: float) -> None:
         for conversation in list(isolate.conversations.values()):
@@ -58,32 +62,41 @@ class Watchdog:
             elif now > conversation.deadline:
                 conversation.stop(now)
 
-    def _watch_cpu(self, isolate: Isolate, now: float) -> None:
+    def _watch_turn(self, isolate: Isolate, now: float) -> None:
         if isolate.lost is not None:
             return
         cpu = isolate.process.cpu_seconds()
         if isolate.ping_pending:
             self._judge(isolate, cpu, now)
         else:
-            isolate.interrupted_at = None
-            if cpu - isolate.cpu_seen > _BUSY:
-                isolate.cpu_at_ping = isolate.cpu_seen
+            isolate.interrupted_at, isolate.asleep = None, False
+            if cpu - isolate.cpu_seen > _BUSY or now - isolate.pinged_at > _QUIET:
+                isolate.cpu_at_ping, isolate.pinged_at = isolate.cpu_seen, now
                 isolate.ping(self._number)
         isolate.cpu_seen = cpu
 
     def _judge(self, isolate: Isolate, cpu: float, now: float) -> None:
+        silence = now - isolate.pinged_at
+        # Who was told to go on and has no processor is not to blame, nor is who has answered and was not heard yet.
+        isolate.asleep = silence > STUCK and not isolate.behind and isolate.process.asleep()
         if isolate.interrupted_at is not None:
             if now - isolate.interrupted_at > _GRACE:
-                _kill_burner(isolate)
+                _kill_deaf(isolate)
         elif cpu - isolate.cpu_at_ping > _TURN:
-            isolate.interrupted_at = now
-            # What was interrupted anywhere may have left the tenant's objects half changed.
-            isolate.retiring = True
-            isolate.process.interrupt()
+            _interrupt(isolate, now, f"burnt more than {limits.TURN_CPU} ms of CPU without a pause")
+        elif isolate.asleep and silence > _SLEEP:
+            _interrupt(isolate, now, f"slept for more than {limits.TURN_SLEEP} ms without an await")
 
 
-def _kill_burner(isolate: Isolate) -> None:
-    reason = f"a call burnt more than {limits.TURN_CPU} ms of CPU without a pause and did not listen"
+def _interrupt(isolate: Isolate, now: float, charge: str) -> None:
+    isolate.interrupted_at, isolate.charge = now, charge
+    # What was interrupted anywhere may have left the tenant's objects half changed.
+    isolate.retiring = True
+    isolate.process.interrupt()
+
+
+def _kill_deaf(isolate: Isolate) -> None:
+    reason = f"a call {isolate.charge} and did not listen"
     if len(isolate.conversations) == 1:
         # Nobody else was there: it is guilty, and hears so. Among several the innocent are run again, one by one.
         (conversation,) = isolate.conversations.values()
@@ -93,4 +106,4 @@ def _kill_burner(isolate: Isolate) -> None:
 
 def is_stuck(isolate: Isolate) -> bool:
     """Whether the isolate has been inside one turn of its loop for a while."""
-    return isolate.ping_pending and isolate.cpu_seen - isolate.cpu_at_ping > STUCK
+    return isolate.ping_pending and (isolate.asleep or isolate.cpu_seen - isolate.cpu_at_ping > STUCK)

@@ -136,7 +136,7 @@ def _message_of(error: BaseException) -> str:
 
 def _untold(error: BaseException) -> str:
     if isinstance(error, TimeLimit):
-        return "the call was interrupted: one turn of it used more CPU time than is allowed"
+        return "the call was interrupted: one turn of it took more time than is allowed"
     if isinstance(error, MemoryError):
         return f"no memory is left, limit {limits.GUEST_MEMORY // limits.MIB} MiB for all calls of one isolate"
     if isinstance(error, CancelledError):
