@@ -6,5 +6,6 @@
 `hearing`        how much of what it says is heard at once
 `conversations`  one invocation inside an isolate, as the host sees it
 `pool`           which isolate serves which deployment, and for how long
+`traffic`        how busy all of them are together
 `watchdog`       who burns too much, and what is done about it
 """

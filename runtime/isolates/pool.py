@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from runtime import limits
 from runtime.errors import IsolateLost, Overloaded, PushRefused
 from runtime.invocation import Deployment, Version
-from runtime.isolates.isolate import RETIRED, Isolate, Traffic
+from runtime.isolates.isolate import RETIRED, Isolate
+from runtime.isolates.traffic import Traffic
 from runtime.isolates.watchdog import is_stuck
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 from runtime import limits
 from runtime.isolates.isolate import Isolate
+from runtime.isolates.traffic import CROWD
 from runtime.ports import Clock
 from runtime.protocol.messages import Failure, Reason
 
@@ -77,6 +78,9 @@ class Watchdog:
 
     def _judge(self, isolate: Isolate, cpu: float, now: float) -> None:
         silence = now - isolate.pinged_at
+        if is_stuck(isolate):
+            # It needs a processor for long. The loop must not stand still on the other one.
+            isolate.traffic.crowded = CROWD
         # Who was told to go on and has no processor is not to blame, nor is who has answered and was not heard yet.
         isolate.asleep = silence > STUCK and not isolate.behind and isolate.process.asleep()
         if isolate.interrupted_at is not None:
