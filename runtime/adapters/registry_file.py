@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from runtime.adapters.sqlite.file import locked
 from runtime.errors import OurMistake
 
 T = TypeVar("T")
@@ -95,13 +96,15 @@ class RegistryFile:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives its other files the permissions of this one.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = _connect(self._path)
-        try:
-            _in_transaction(connection, _migrate)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        # SQLite does not wait where two processes make the same file a WAL one: it says that it is locked.
+        with locked(self._path.parent):
+            connection = _connect(self._path)
+            try:
+                _in_transaction(connection, _migrate)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -9,8 +9,11 @@ Rules
 3. A migration is one transaction: after a crash the file is in the old shape or in the new one.
 """
 
+import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.errors import OurMistake, Overloaded
@@ -35,13 +38,15 @@ def create(path: Path) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         _sync_folder(folder.parent)
-    connection = connect(path)
-    try:
-        _require_ours(connection)
-        connection.execute("PRAGMA journal_mode=WAL")
-        _migrate(connection)
-    finally:
-        connection.close()
+    # One process at a time: SQLite does not wait where two make the same file a WAL one, it says that it is locked.
+    with locked(folder):
+        connection = connect(path)
+        try:
+            _require_ours(connection)
+            connection.execute("PRAGMA journal_mode=WAL")
+            _migrate(connection)
+        finally:
+            connection.close()
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -89,6 +94,17 @@ def _migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes that do the same; a crash lets go of it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
