@@ -33,7 +33,7 @@ test: $(DEV)
 
 check: $(DEV)
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy --strict runtime control_plane tests
+	@$(BIN)/mypy --strict runtime control_plane worker tests
 	@$(BIN)/lint-imports --no-logo
 
 bench: $(DEV)
@@ -47,7 +47,7 @@ docs: $(RUN)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find runtime control_plane tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find runtime control_plane worker tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------------------------------
 

@@ -52,7 +52,8 @@ class Deployment:
 
 
 class Invocation(msgspec.Struct, frozen=True, gc=False):
-    """One call of a query, mutation or action. ``args`` is an encoded dict; ``depth`` counts the calls above it."""
+    """One call of a query, mutation or action. ``args`` is an encoded dict; ``depth`` counts the calls above it.
+    ``job`` is the id of the scheduled function that all of it is done for, if it is."""
 
     deployment: Deployment
     version: Version
@@ -62,6 +63,7 @@ class Invocation(msgspec.Struct, frozen=True, gc=False):
     request_id: RequestId
     depth: int = 0
     identity: Identity = NOBODY
+    job: str = ""
 
 
 class Client:

@@ -262,7 +262,7 @@ class Conductor:
     def _window(
         self, invocation: Invocation | HttpInvocation, kind: Kind, function: str, transaction: Transaction | None = None
     ) -> Window:
-        depth = invocation.depth if isinstance(invocation, Invocation) else 0
+        depth, job = (invocation.depth, invocation.job) if isinstance(invocation, Invocation) else (0, "")
         caller = Caller(
             invocation.deployment,
             invocation.version,
@@ -271,6 +271,7 @@ class Conductor:
             depth,
             transaction,
             invocation.identity,
+            job,
         )
         return Window(self._rooms.table, caller, function, self._rooms.logs, self._clock)
 

@@ -26,6 +26,14 @@ class Visibility(StrEnum):
     INTERNAL = "internal"
 
 
+class Engine(StrEnum):
+    """What runs it: an isolate, or a worker's process with all of Python or Node.js (modules with "use node")."""
+
+    ISOLATE = "isolate"
+    PYTHON = "python"
+    NODE = "node"
+
+
 class Shape(StrEnum):
     """How a route's pattern is compared with a path."""
 
@@ -67,6 +75,7 @@ class FunctionDeclaration(msgspec.Struct, frozen=True):
     line: int
     args: Any = None
     returns: Any = None
+    engine: Engine = Engine.ISOLATE
 
 
 class RouteDeclaration(msgspec.Struct, frozen=True):
@@ -126,9 +135,40 @@ class SchemaDeclaration(msgspec.Struct, frozen=True):
     validation: bool = True
 
 
+class Interval(msgspec.Struct, frozen=True, tag="interval"):
+    """Every so many seconds, first when it is deployed."""
+
+    seconds: int
+
+
+class Calendar(msgspec.Struct, frozen=True, tag="calendar"):
+    """Whenever a line of cron syntax (five fields) says so, by the clocks of an IANA time zone."""
+
+    expression: str
+    timezone: str = "UTC"
+
+
+class CronDeclaration(msgspec.Struct, frozen=True):
+    """One cron: when it runs what. ``args`` is an encoded dict."""
+
+    name: str
+    schedule: Interval | Calendar
+    function: str
+    args: bytes
+    file: str
+    line: int
+
+
+class Packages(msgspec.Struct, frozen=True):
+    """What Node-style modules import beside their bundle, as it was resolved when it was pushed: lock files."""
+
+    python: str | None = None
+    node: str | None = None
+
+
 class Declaration(msgspec.Struct, frozen=True):
     """Everything a bundle contains. ``routes`` is ``None`` without an ``http.py``, ``auth`` without an
-    ``auth_config.py``."""
+    ``auth_config.py``. ``node_style`` are the files that isolates leave to the workers."""
 
     functions: tuple[FunctionDeclaration, ...] = ()
     routes: tuple[RouteDeclaration, ...] | None = None
@@ -136,3 +176,6 @@ class Declaration(msgspec.Struct, frozen=True):
     warnings: tuple[Diagnostic, ...] = ()
     auth: tuple[Provider, ...] | None = None
     schema: SchemaDeclaration | None = None
+    crons: tuple[CronDeclaration, ...] = ()
+    node_style: tuple[str, ...] = ()
+    packages: Packages | None = None

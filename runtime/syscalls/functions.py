@@ -96,7 +96,15 @@ def _invocation(caller: Caller, kind: Kind, arguments: RunArguments) -> Invocati
         raise SyscallRefused(f"arguments of {len(args)} bytes, limit {limits.VALUE_BYTES}", "LimitExceeded")
     path = _path(caller, kind, arguments.path)
     return Invocation(
-        caller.deployment, caller.version, path, kind, args, caller.request_id, caller.depth + 1, caller.identity
+        caller.deployment,
+        caller.version,
+        path,
+        kind,
+        args,
+        caller.request_id,
+        caller.depth + 1,
+        caller.identity,
+        caller.job,
     )
 
 

@@ -40,6 +40,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     depth: int
     transaction: Transaction | None
     identity: Identity = NOBODY
+    job: str = ""
 
     def require_transaction(self) -> Transaction:
         """The caller's transaction; entries for queries and mutations may rely on it."""

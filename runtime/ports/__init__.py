@@ -1,0 +1,74 @@
+"""What does the house need from outside?
+
+Small protocols; the adapters stand in `adapters/`. The memory adapter of each port is its executable specification, and
+one conformance suite in `tests/contracts/` runs on every adapter. Everybody imports from here; the pages are one topic
+each.
+
+Rules
+1. A port speaks in values of this house (`names`, `invocation`), never in rows, keys or exceptions of a library.
+2. A method that changes something has changed it durably when it returns, or has changed nothing when it raises.
+3. Nothing here is asked for twice per request: what the hot path needs is remembered by `execution/directory.py`.
+"""
+
+from runtime.ports.documents import (
+    Commit,
+    DocumentStore,
+    Followed,
+    KeyRange,
+    Order,
+    Page,
+    Snapshot,
+    Write,
+)
+from runtime.ports.logs import (
+    Following,
+    LogEntry,
+    LogQuery,
+    Logs,
+)
+from runtime.ports.outside import (
+    Clock,
+    Desk,
+    KeySets,
+    LookupFailed,
+    Reading,
+)
+from runtime.ports.queue import Agenda, Errands
+from runtime.ports.registry import (
+    Deployments,
+    DeploymentSummary,
+    Keys,
+    KeySummary,
+    Variables,
+    Versions,
+    VersionSummary,
+)
+
+__all__ = [
+    "Agenda",
+    "Clock",
+    "Commit",
+    "DeploymentSummary",
+    "Deployments",
+    "Desk",
+    "DocumentStore",
+    "Errands",
+    "Followed",
+    "Following",
+    "KeyRange",
+    "KeySets",
+    "KeySummary",
+    "Keys",
+    "LogEntry",
+    "LogQuery",
+    "Logs",
+    "LookupFailed",
+    "Order",
+    "Page",
+    "Reading",
+    "Snapshot",
+    "Variables",
+    "VersionSummary",
+    "Versions",
+    "Write",
+]
