@@ -23,6 +23,7 @@ from control_plane.archives import content_hash, unpack
 from control_plane.office import Changes, Office
 from runtime import limits
 from runtime.errors import NotFound, PushRefused, TooManyRequests
+from runtime.execution.crons import claims
 from runtime.invocation import Version
 from runtime.limits import Limit
 from runtime.names import DeploymentName, InvalidName, RequestId, VersionNumber, parse_function_path
@@ -90,7 +91,7 @@ class Pushing:
     async def _analyse_and_keep(self, name: DeploymentName, bundle: dict[str, bytes], sha256: str) -> Pushed:
         office = self._office
         declaration = await office.analyse(name, bundle, await office.environment(name))
-        look_over(declaration, bundle)
+        await asyncio.to_thread(look_over, declaration, bundle)
         deployment = await office.deployments.load(name)
         if deployment is None:
             raise NotFound(f"there is no deployment {name!r} any more")
@@ -124,11 +125,15 @@ def look_over(declaration: Declaration, bundle: dict[str, bytes]) -> None:
     routes = declaration.routes or ()
     _count("functions", len(declaration.functions), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
     _count("routes", len(routes), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
+    _count("crons", len(declaration.crons), "CRONS", limits.CRONS)
     _look_over_schema(declaration)
     _count("warnings", len(declaration.warnings), "DIAGNOSTICS", limits.DIAGNOSTICS)
     found = next(_objections(declaration, bundle), None)
     if found is not None:
         raise PushRefused([found])
+    # Their developer learns of these here and nowhere else: all of them at once.
+    if wrong := list(claims.objections(declaration.crons, declaration.functions)):
+        raise PushRefused(wrong)
 
 
 def _look_over_schema(declaration: Declaration) -> None:
@@ -162,6 +167,8 @@ def _objections(declaration: Declaration, bundle: dict[str, bytes]) -> Iterator[
         if reason := _route_objection(route, keys):
             yield Diagnostic(file=route.file, line=route.line, message=reason)
         keys.add(route.key)
+    for cron in declaration.crons:
+        yield from _place(cron.file, cron.line, bundle)
     for cors in (declaration.cors, *(route.cors for route in declaration.routes or ())):
         if cors is not None and not _is_sane_cors(cors):
             message = "a Cors has too many entries, or one that is no header text"

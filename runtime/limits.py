@@ -115,6 +115,13 @@ IMPORT_BYTES = Limit(4_096 * MIB, "bytes", "of one import, as it is sent and unp
 IMPORT_LINE = Limit(4 * MIB, "bytes", "of one line of an import: a document of the largest size, escaped as JSON")
 CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
 
+# --- Crons ------------------------------------------------------------------------------------------------------------
+CRONS = Limit(100, "crons", "of one bundle; a push writes their records in one transaction")
+CRON_ARGUMENT_BYTES = Limit(1 * MIB, "bytes", "encoded arguments of one cron; what Convex allows")
+CRON_NAME_CHARACTERS = Limit(256, "characters", "of the name of a cron")
+CRON_LINE_CHARACTERS = Limit(256, "characters", "of a cron line, and of the name of a time zone")
+CRON_PERIOD = Limit(31_622_400, "seconds", "between two runs of an interval: a leap year; a cron line reaches further")
+
 # --- Identity ---------------------------------------------------------------------------------------------------------
 TOKEN_BYTES = Limit(16 * KIB, "bytes", "of one token; directories that list all groups stay below it")
 PROVIDERS = Limit(16, "providers", "in one auth_config.py")

@@ -38,7 +38,6 @@ from runtime.sdk.running import RUNNING, Running
 PACKAGE = "_bundle"
 _MODULE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py\Z")
 _NODE_SCRIPT = re.compile(r"\A(?:\s+|//[^\n]*\n|/\*.*?\*/)*(['\"])use node\1", re.DOTALL)
-_LATER = {"crons.py": "crons"}
 _SEED = 20
 
 
@@ -85,6 +84,7 @@ def load(message: Load, sources: dict[str, list[str]], log: Callable[[Level, str
         warnings=tuple(parsed.warnings),
         auth=collected.auth,
         schema=collected.schema,
+        crons=collected.crons,
     )
     return Bundle(declaration, collected.callables, collected.handlers)
 
@@ -98,9 +98,6 @@ def _parse(message: Load, sources: dict[str, list[str]]) -> _Parsed:
         if path.endswith((".js", ".mjs")):
             if _NODE_SCRIPT.match(files[path].decode(errors="replace")):
                 parsed.wrong.append(_node_style(path, 1))
-        elif path in _LATER:
-            text = f"{_LATER[path]} ({path}) are not supported by this version of the server yet; remove the file"
-            parsed.wrong.append(Diagnostic(path, 1, text))
         elif _MODULE.match(path):
             _parse_module(path, message, sources, parsed)
         elif path.endswith(".py"):
