@@ -20,6 +20,7 @@ from control_plane import problems
 from control_plane.office import Changes, Office
 from control_plane.push import Pushing
 from control_plane.routes import data, deployments, environment, functions, health, keys, logs, pushes, versions
+from control_plane.routes.scheduling import crons, schedules
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
@@ -38,7 +39,8 @@ def create_app(office: Office) -> FastAPI:
     app.state.office = office
     app.state.changes = Changes(office.changed)
     app.state.pushing = Pushing(office, app.state.changes)
-    for room in (health, deployments, pushes, versions, environment, keys, functions, logs, data):
+    rooms = (health, deployments, pushes, versions, environment, keys, functions, schedules, crons, logs, data)
+    for room in rooms:
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(Reception, clock=office.clock)

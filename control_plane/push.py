@@ -1,7 +1,7 @@
 """How does a bundle become the active version?
 
-Unpack, analyse in an isolate, look the claim over, bring its schema into force, keep, switch: in this order, one push
-of a deployment at a time. Knows ports and archives, no HTTP.
+Unpack, analyse in an isolate, look the claim over, bring its schema into force, keep, switch, settle its crons: in this
+order, one push of a deployment at a time. Knows ports and archives, no HTTP.
 
 Rules
 1. Until the registry has kept the version, whole, nothing has changed: the running version answers on.
@@ -100,9 +100,11 @@ class Pushing:
         if live is not None and _is_same(live, sha256, declaration):
             # What a crash has left half done is done here.
             await office.schemas.prepare(name, declaration.schema, old, Look.COMPARED)
+            await office.settle_crons(name)
             return Pushed(live.number, sha256, declaration, unchanged=True)
         async with office.schemas.changing(name, declaration.schema, old):
             number = await office.versions.add(name, sha256, bundle, declaration, office.clock.now())
+        await office.settle_crons(name)
         return Pushed(number, sha256, declaration, unchanged=False)
 
 

@@ -120,6 +120,9 @@ CRONS = Limit(100, "crons", "of one bundle; a push writes their records in one t
 CRON_ARGUMENT_BYTES = Limit(1 * MIB, "bytes", "encoded arguments of one cron; what Convex allows")
 CRON_NAME_CHARACTERS = Limit(256, "characters", "of the name of a cron")
 CRON_LINE_CHARACTERS = Limit(256, "characters", "of a cron line, and of the name of a time zone")
+CRON_LATENESS = Limit(600_000, "ms", "after its time in which a cron may still begin; what is later is skipped")
+CRON_RUNS = Limit(5, "runs", "of each cron that are remembered; what Convex keeps")
+CRON_ERROR_CHARACTERS = Limit(1_000, "characters", "of the error that is remembered with a run of a cron")
 CRON_PERIOD = Limit(31_622_400, "seconds", "between two runs of an interval: a leap year; a cron line reaches further")
 
 # --- Identity ---------------------------------------------------------------------------------------------------------

@@ -10,14 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import limits
-from runtime.execution.crons.calendars import (
-    COUNTED,
-    UnknownSchedule,
-    check,
-    first_run,
-    next_run,
-    runs_until,
-)
+from runtime.execution.crons.calendars import COUNTED, UnknownSchedule, beat, check, first_run, next_run
 from runtime.protocol.declaration import Calendar, Interval
 
 MINUTE = timedelta(minutes=1)
@@ -242,25 +235,27 @@ def test_whatever_a_stranger_writes_is_a_schedule_or_refused(line: str) -> None:
 # --- intervals and what was missed ------------------------------------------------------------------------------------
 
 
-def test_an_interval_runs_at_once_and_keeps_its_beat() -> None:
+def test_an_interval_runs_at_once_and_a_line_at_its_time() -> None:
     assert first_run(Interval(30), 1_234.5) == 1_234.5
-    assert next_run(Interval(30), 1_234.5) == 31_234.5
     assert first_run(Calendar("0 * * * *"), at("2026-01-01T00:30")) == at("2026-01-01T01:00")
 
 
+def test_an_interval_keeps_its_beat() -> None:
+    assert beat(Interval(10), 5_000.5, 5_000.5) == (5_000.5, 1, 15_000.5)
+    assert beat(Interval(10), 5_000.5, 34_999.0) == (25_000.5, 3, 35_000.5)
+    assert beat(Interval(1), 0.0, 1e12) == (1e12, 10**9 + 1, 1e12 + 1_000)
+
+
 def test_the_last_of_several_runs_that_are_due_is_found_with_their_number() -> None:
-    assert runs_until(Interval(10), 5_000.0, 5_000.0) == (5_000.0, 1)
-    assert runs_until(Interval(10), 5_000.0, 34_999.0) == (25_000.0, 3)
-    assert runs_until(Interval(1), 0.0, 1e12) == (1e12, 10**9 + 1)
     hourly, noon = Calendar("0 * * * *"), at("2026-01-01T12:00")
-    assert runs_until(hourly, noon, noon) == (noon, 1)
-    assert runs_until(hourly, noon, at("2026-01-01T14:59")) == (at("2026-01-01T14:00"), 3)
+    assert beat(hourly, noon, noon + 5) == (noon, 1, at("2026-01-01T13:00"))
+    two = at("2026-01-01T14:00")
+    assert beat(hourly, noon, at("2026-01-01T14:59")) == (two, 3, at("2026-01-01T15:00"))
 
 
 def test_no_more_than_a_hundred_missed_runs_are_looked_for() -> None:
-    last, number = runs_until(Calendar("* * * * *"), at("2026-01-01"), at("2027-01-01"))
-    assert number == COUNTED
-    assert last == at("2026-01-01") + (COUNTED - 1) * 60_000
+    start, now = at("2026-01-01"), at("2027-01-01")
+    assert beat(Calendar("* * * * *"), start, now) == (start + (COUNTED - 1) * 60_000, COUNTED, now + 60_000)
 
 
 def test_runs_of_a_line_only_move_on() -> None:

@@ -15,6 +15,7 @@ Rules (what Debian's cron does)
 import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -55,32 +56,38 @@ def first_run(schedule: Interval | Calendar, now: float) -> float:
     return now if isinstance(schedule, Interval) else next_run(schedule, now)
 
 
-def next_run(schedule: Interval | Calendar, previous: float) -> float:
-    """The first run after the one at ``previous``; of a calendar after any moment."""
-    if isinstance(schedule, Interval):
-        return previous + schedule.seconds * 1000.0
+def next_run(schedule: Calendar, moment: float) -> float:
+    """The first run after this moment."""
     zone = _zone(schedule.timezone)
     # Whole seconds: a line knows no others.
-    after = _EPOCH + timedelta(seconds=previous // 1000)
+    after = _EPOCH + timedelta(seconds=moment // 1000)
     minute, hour = schedule.expression.split()[:2]
     follows_the_clock = minute.startswith("*") or hour.startswith("*")
     found = (_along_the_clock if follows_the_clock else _by_time_of_day)(schedule.expression, zone, after)
     return (found - _EPOCH) / _SECOND * 1000
 
 
-def runs_until(schedule: Interval | Calendar, due: float, now: float) -> tuple[float, int]:
-    """The last run up to ``now``, when ``due`` is one, and how many there are from ``due`` to it.
+class Beat(NamedTuple):
+    """The last run up to now, how many there were from the one that was due to it, and the first one after now."""
 
-    Of a calendar no more than `COUNTED` are counted; the last run is then the one that was counted last.
+    last: float
+    runs: int
+    following: float
+
+
+def beat(schedule: Interval | Calendar, due: float, now: float) -> Beat:
+    """Where a cron stands at ``now`` whose next run was due at ``due``, which is not later.
+
+    Of a calendar no more than `COUNTED` runs are counted; ``last`` is then the one that was counted last.
     """
     if isinstance(schedule, Interval):
         period = schedule.seconds * 1000.0
-        more = max(int((now - due) // period), 0)
-        return due + more * period, more + 1
-    count = 1
-    while count < COUNTED and (following := next_run(schedule, due)) <= now:
-        due, count = following, count + 1
-    return due, count
+        runs = int((now - due) // period) + 1
+        return Beat(due + (runs - 1) * period, runs, due + runs * period)
+    last, runs = due, 1
+    while runs < COUNTED and (following := next_run(schedule, last)) <= now:
+        last, runs = following, runs + 1
+    return Beat(last, runs, next_run(schedule, now))
 
 
 # --- the walk along a calendar ----------------------------------------------------------------------------------------
