@@ -39,6 +39,7 @@ from runtime.main import Router, SystemClock, open_cellar, run_router
 from runtime.names import DeploymentName
 from runtime.settings import Settings
 from runtime.syscalls.restoring import Restoring
+from runtime.syscalls.scheduling.overseeing import Overseer
 from runtime.syscalls.schemas.keeper import Schemas
 
 DRAIN = 10
@@ -197,6 +198,8 @@ def _office(router: Router, metered: MeteredLogs) -> Office:
         schemas=Schemas(router.cellar.documents, router.clock),
         transactions=router.transactions,
         restoring=Restoring(router.cellar.documents, router.clock),
+        crons=router.crons,
+        overseer=Overseer(router.transactions),
         logs=metered,
         clock=router.clock,
         analyse=router.analyst.analyse,

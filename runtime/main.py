@@ -39,6 +39,8 @@ from runtime.errors import WarrenError
 from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
 from runtime.execution.conductor import Conductor, Rooms
+from runtime.execution.crons.crons import Crons
+from runtime.execution.crons.settling import Settling
 from runtime.execution.directory import Directory
 from runtime.execution.jobs.jobs import Jobs
 from runtime.execution.live.live import Live
@@ -117,6 +119,7 @@ class Router:
     queries: Queries
     agenda: Agenda
     jobs: Jobs
+    crons: Crons
 
     def door(
         self,
@@ -281,6 +284,8 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _B
     directory.listeners.append(live.changed)
     queries = Queries(observer.observe, Moments(cellar.documents))
     jobs = Jobs(directory.find, conductor, transactions, agenda, cellar.logs, clock)
+    settling = Settling(transactions, cellar.registry.deployments, cellar.registry.versions)
+    jobs.crons = crons = Crons(transactions, settling, cellar.logs, clock)
     directory.listeners.append(jobs.changed)
     return Router(
         settings,
@@ -298,6 +303,7 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _B
         queries,
         agenda,
         jobs,
+        crons,
     )
 
 

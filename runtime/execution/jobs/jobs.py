@@ -85,6 +85,7 @@ class Jobs:
         """The next moment when there is something to do, without doing anything."""
         if not await self._works(name):
             return None
+        await self._attend_crons(name)
         transaction = await self._transactions.begin(name)
         try:
             moments = [await self._first(transaction, lane) for lane in Lane]
@@ -111,6 +112,15 @@ class Jobs:
             await self.crons.begin(deployment)
         except CommitConflict:
             log.info("the crons of %s are looked at again: others wrote there meanwhile", name)
+
+    async def _attend_crons(self, name: DeploymentName) -> None:
+        deployment = await self._find(name)
+        if self.crons is None or deployment is None:
+            return
+        try:
+            await self.crons.attend(deployment)
+        except CommitConflict:
+            log.info("the crons of %s are settled later: others wrote there meanwhile", name)
 
     # --- what is due --------------------------------------------------------------------------------------------------
 
