@@ -138,9 +138,7 @@ LOG_FOLLOWER = Limit(4_096, "lines", "that wait for one slow reader; then lines 
 # --- The queue --------------------------------------------------------------------------------------------------------
 ERRAND_WAIT = Limit(30_000, "ms", "that a call of a Node-style action waits for a worker before it is refused")
 ERRAND_LEASE = Limit(10_000, "ms", "that a worker is believed to run a call without saying so again")
-ERRAND_TIME = Limit(
-    900_000, "ms", "for the analysis of a bundle by a worker, the installation of its packages included"
-)
+ERRAND_TIME = Limit(900_000, "ms", "that a worker's answer is waited for, whatever it does; it ends earlier by itself")
 
 # --- The wall ---------------------------------------------------------------------------------------------------------
 GUEST_FRAME = Limit(8 * MIB + 64 * KIB, "bytes", "one frame from a guest: the largest value and its envelope")

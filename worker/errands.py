@@ -32,9 +32,13 @@ class ErrandRunner:
     """Runs errands with ``local``, the part of this process that can."""
 
     def __init__(
-        self, desk: ErrandDesk, find: Callable[[DeploymentName], Awaitable[Deployment | None]], local: Errands
+        self,
+        desk: ErrandDesk,
+        find: Callable[[DeploymentName], Awaitable[Deployment | None]],
+        local: Errands,
+        hold: float = _HOLD,
     ) -> None:
-        self._desk, self._find, self._local = desk, find, local
+        self._desk, self._find, self._local, self._hold = desk, find, local, hold
 
     async def work(self, id: str) -> None:
         """Take an errand, run it, answer."""
@@ -56,7 +60,7 @@ class ErrandRunner:
         """Run it, and keep its lease meanwhile."""
         task = asyncio.create_task(self._run(errand))
         try:
-            while not (await asyncio.wait({task}, timeout=_HOLD))[0]:
+            while not (await asyncio.wait({task}, timeout=self._hold))[0]:
                 try:
                     if not await self._desk.hold(errand):
                         task.cancel()

@@ -16,6 +16,7 @@ import asyncio
 import concurrent.futures
 import itertools
 import logging
+import math
 import os
 import secrets
 import socket
@@ -30,8 +31,10 @@ from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout
 from rq.job import Job
+from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
+from rq.worker_registration import clean_worker_registry
 
 from runtime.adapters.queue.connecting import thread_client
 from runtime.adapters.queue.knocking import rq_queue
@@ -102,20 +105,22 @@ class Crew:
         self._leaving.set()
         client = thread_client(self._url, tries=0, answer=1.0)
         try:
-            if not await self._all_left(seconds, client):
-                log.warning("%s: %d jobs are cancelled, the time to finish is over", self._queue, len(self._at_work))
-                for future in list(self._at_work.values()):
-                    future.cancel()
-                if not await self._all_left(_CANCELLED, client):
-                    log.warning("%s: a thread does not end; it is left behind", self._queue)
+            if await self._all_left(client, seconds):
+                return
+            log.warning("%s: what still runs is cancelled, the time to finish is over", self._queue)
+            if not await self._all_left(client, _CANCELLED, cancel=True):
+                log.warning("%s: a thread does not end; it is left behind", self._queue)
         finally:
             client.close()
 
-    async def _all_left(self, seconds: float, client: "redis.Redis") -> bool:
+    async def _all_left(self, client: "redis.Redis", seconds: float, cancel: bool = False) -> bool:
         end = self._loop.time() + seconds
         while any(thread.is_alive() for thread in self._threads):
             if self._loop.time() >= end:
                 return False
+            if cancel:
+                for future in list(self._at_work.values()):
+                    future.cancel()
             await asyncio.to_thread(_wake, list(self._hands.values()), client)
             await asyncio.sleep(_WAKE_EVERY)
         return True
@@ -189,10 +194,9 @@ class _Hand(SimpleWorker):
             connection=client,
             worker_ttl=_WORKER_LASTS - 60,  # RQ adds a minute
             serializer=JSONSerializer,
-            maintenance_interval=_MAINTENANCE,
         )
         self._leaving, self._after = leaving, after
-        self._beaten = 0.0
+        self._beaten = self._tidied = -math.inf
         self._job_key = ""
         self.connection_id = 0
         self.waits = False
@@ -205,14 +209,25 @@ class _Hand(SimpleWorker):
         all_is_well()
         try:
             while not self._leaving.is_set():
-                if self.should_run_maintenance_tasks:
-                    registered.clean_registries()
+                if time.monotonic() - self._tidied > _MAINTENANCE:
+                    self._tidy()
                 self.heartbeat()
                 job = self._next()
                 if job is not None:
                     self.execute_job(job, self.queues[0])
         finally:
             registered.register_death()
+
+    def _tidy(self) -> None:
+        """Forget what workers left that died: their registrations, what they ran, what they had just taken."""
+        queue: Any = self.queues[0]  # RQ's own methods say no types
+        if queue.acquire_maintenance_lock():
+            clean_registries(queue)
+            clean_worker_registry(queue)
+            # RQ would fail the jobs that it finds there twice. Ours have half a minute, and come again.
+            self.connection.delete(queue.intermediate_queue_key)
+            queue.release_maintenance_lock()
+        self._tidied = time.monotonic()
 
     def _next(self) -> Job | None:
         self.waits = True

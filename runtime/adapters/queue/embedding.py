@@ -129,25 +129,27 @@ class _Child:
         ]
         self._folder, self._path = folder, path
         self._process: subprocess.Popen[bytes] | None = None
+        self._ended = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        ended = self._spawn()
+        self._spawn()
         try:
-            await _answers(self._path, ended)
+            await _answers(self._path, self._ended)
         except BaseException:
-            await self._end(ended)
+            await self._end()
             raise
-        self._keeper = asyncio.create_task(self._keep(ended), name="keep the embedded Redis alive")
+        self._keeper = asyncio.create_task(self._keep(), name="keep the embedded Redis alive")
 
     async def stop(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
+            await self._end()
 
-    def _spawn(self) -> asyncio.Event:
-        """Start the process; the event is set when it has ended."""
+    def _spawn(self) -> None:
+        """Start the process; ``_ended`` is set when it has ended."""
         (self._folder / "redis.log").unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
         # A process group of its own: Ctrl-C reaches us only, and we still need it then.
@@ -161,6 +163,7 @@ class _Child:
             process_group=0,
         )
         ended, descriptor = asyncio.Event(), os.pidfd_open(self._process.pid)
+        self._ended = ended
         loop = asyncio.get_running_loop()
 
         def bury() -> None:
@@ -169,31 +172,28 @@ class _Child:
             ended.set()
 
         loop.add_reader(descriptor, bury)
-        return ended
 
-    async def _keep(self, ended: asyncio.Event) -> None:
-        loop, delay, born = asyncio.get_running_loop(), 0.0, asyncio.get_running_loop().time()
-        try:
-            while True:
-                await ended.wait()
-                assert self._process is not None
-                log.warning("the embedded queue ended with status %s and is started again", self._process.wait())
-                delay = min(max(delay * 2, 0.1), _LONGEST_DELAY) if loop.time() - born < _ENDED_AT_ONCE else 0.0
-                await asyncio.sleep(delay)
-                ended, born = self._spawn(), loop.time()
-        finally:
-            await self._end(ended)
+    async def _keep(self) -> None:
+        loop, delay = asyncio.get_running_loop(), 0.0
+        while True:
+            born = loop.time()
+            await self._ended.wait()
+            assert self._process is not None
+            log.warning("the embedded queue ended with status %s and is started again", self._process.wait())
+            delay = min(max(delay * 2, 0.1), _LONGEST_DELAY) if loop.time() - born < _ENDED_AT_ONCE else 0.0
+            await asyncio.sleep(delay)
+            self._spawn()
 
-    async def _end(self, ended: asyncio.Event) -> None:
+    async def _end(self) -> None:
         assert self._process is not None
-        if not ended.is_set():
+        if not self._ended.is_set():
             self._process.terminate()
             try:
                 async with asyncio.timeout(_STOP):
-                    await ended.wait()
+                    await self._ended.wait()
             except TimeoutError:
                 self._process.send_signal(signal.SIGKILL)
-                await ended.wait()
+                await self._ended.wait()
         self._process.wait()
 
 

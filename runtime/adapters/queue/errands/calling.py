@@ -19,7 +19,7 @@ from runtime.adapters.queue.knocking import Enqueuer
 from runtime.errors import IsolateLost, OurMistake, Overloaded
 from runtime.identity import settled
 from runtime.invocation import Failed, Invocation, Outcome, Succeeded
-from runtime.limits import ACTION_TIME, ERRAND_TIME, ERRAND_WAIT
+from runtime.limits import ERRAND_TIME, ERRAND_WAIT
 from runtime.names import DeploymentName
 from runtime.ports import Analysis, Call
 from runtime.protocol.declaration import Declaration
@@ -28,10 +28,9 @@ log = logging.getLogger("warren.queue")
 
 _GLANCE = 2.0  # seconds
 _LISTEN = 5.0
-_LOST = 5.0
+_LOST = 5.0  # a worker that lives renews its lease more often than that
 _RESCUE = 10.0
 _LASTS = 30  # seconds that an errand lies there without its caller
-_MARGIN = 15.0
 _DELAY = 0.5
 
 # KEYS: errand, running. ARGV: how long it lies there, id. 1: it lies there; 2: a worker holds it; 0: neither.
@@ -68,7 +67,8 @@ class _Waiting:
 class RedisErrands:
     """Errands that workers run, wherever they are."""
 
-    def __init__(self, url: str, enqueuer: Enqueuer) -> None:
+    def __init__(self, url: str, enqueuer: Enqueuer, glance: float = _GLANCE, patience: float = _LOST) -> None:
+        self._every, self._patience = glance, patience
         self._enqueuer = enqueuer
         self._redis = loop_client(url, _LISTEN + 5)
         self._look = self._redis.register_script(_LOOK)
@@ -102,7 +102,7 @@ class RedisErrands:
             await settled(invocation.identity),
             invocation.job,
         )
-        result = await self._send(invocation.deployment.name, call, (ACTION_TIME + ERRAND_WAIT) / 1000 + _MARGIN)
+        result = await self._send(invocation.deployment.name, call)
         if isinstance(result, Succeeded | Failed):
             return result
         raise OurMistake("a call was answered with a declaration")
@@ -111,22 +111,22 @@ class RedisErrands:
         self, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
     ) -> Declaration:
         """Install what the bundle's Node-style modules need and learn what they declare."""
-        result = await self._send(name, Analysis(bundle, environment), ERRAND_TIME / 1000)
+        result = await self._send(name, Analysis(bundle, environment))
         if isinstance(result, Declaration):
             return result
         raise OurMistake("a bundle was answered with an outcome")
 
-    async def _send(self, name: DeploymentName, order: Call | Analysis, seconds: float) -> Outcome | Declaration:
+    async def _send(self, name: DeploymentName, order: Call | Analysis) -> Outcome | Declaration:
         id = secrets.token_hex(16)
         waiting = self._waiting[id] = _Waiting(name, asyncio.get_running_loop().time())
         fields: dict[str, str | bytes] = {"name": name, "order": pack_order(order, self._reply_to)}
         try:
             await self._enqueuer.errand(id, fields, _LASTS)
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(ERRAND_TIME / 1000):
                 reply = await waiting.answer
         except TimeoutError:
             self._begin(self._forsake(id))
-            raise IsolateLost(f"no answer from a worker within {seconds:.0f} s") from None
+            raise IsolateLost(f"no answer from a worker within {ERRAND_TIME / 1000:.0f} s") from None
         except asyncio.CancelledError:
             self._begin(self._forsake(id))
             raise
@@ -157,7 +157,7 @@ class RedisErrands:
 
     async def _look_after(self) -> None:
         while True:
-            await asyncio.sleep(_GLANCE)
+            await asyncio.sleep(self._every)
             try:
                 await self._glance(tuple(self._waiting.items()))
             except Overloaded as error:
@@ -176,7 +176,7 @@ class RedisErrands:
                 one.lost_since = None
             elif one.lost_since is None:
                 one.lost_since = now
-            elif now - one.lost_since > _LOST:
+            elif now - one.lost_since > self._patience:
                 ran = "was running it" if one.begun else "was to run it"
                 _fail(one, IsolateLost(f"the worker that {ran} is gone, or the queue has lost it"))
 
