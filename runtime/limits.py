@@ -157,6 +157,11 @@ LOG_READ = Limit(10_000, "lines", "of one answer")
 LOG_FOLLOWER_BYTES = Limit(8 * MIB, "bytes", "of lines that wait for one slow reader")
 LOG_FOLLOWER = Limit(4_096, "lines", "that wait for one slow reader; then lines are dropped and counted")
 
+# --- The queue --------------------------------------------------------------------------------------------------------
+ERRAND_WAIT = Limit(30_000, "ms", "that a call of a Node-style action waits for a worker before it is refused")
+ERRAND_LEASE = Limit(10_000, "ms", "that a worker is believed to run a call without saying so again")
+ERRAND_TIME = Limit(900_000, "ms", "that a worker's answer is waited for, whatever it does; it ends earlier by itself")
+
 # --- The wall ---------------------------------------------------------------------------------------------------------
 GUEST_FRAME = Limit(8 * MIB + 64 * KIB, "bytes", "one frame from a guest: the largest value and its envelope")
 GUEST_FRAME_ITEMS = Limit(327_680, "items", "in one frame from a guest: the largest value and its envelope")
