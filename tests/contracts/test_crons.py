@@ -162,6 +162,15 @@ async def test_more_than_a_hundred_missed_runs_of_a_line_are_not_counted(house: 
     assert await house.next_runs() == {"often": 1_000 * 3_600 + 60}
 
 
+async def test_a_zone_that_is_not_known_any_more_is_said_so_once_a_day(house: CronHouse) -> None:
+    await house.push(cron("old", Calendar("0 * * * *", "Atlantis/Capital")), cron("sweep", Interval(60)))
+    await house.work()
+    assert house.times == [0]
+    (said,) = await house.said()
+    assert said.startswith("cron 'old': cannot run any more, change it and push again: there is no time zone")
+    assert (await house.next_runs())["old"] == 24 * 3_600
+
+
 async def test_what_was_due_while_a_deployment_was_paused_is_skipped(house: CronHouse) -> None:
     await house.push(cron("sweep", EVERY_TEN))
     await house.work()

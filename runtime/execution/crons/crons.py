@@ -94,7 +94,9 @@ class Crons:
             return
         ended = max(self._clock.now(), transaction.now)
         started = job.started if job.started is not None else ended
-        put_run(transaction, CronRun(job.cron, started, ended, job.id, job.state.kind, job.state.error, request_id))
+        # Also of what was begun and lost, lines may be in the log.
+        request = job.request or request_id
+        put_run(transaction, CronRun(job.cron, started, ended, job.id, job.state.kind, job.state.error, request))
         put_job(transaction, job, None)
 
     # --- for whoever changes the deployment ---------------------------------------------------------------------------

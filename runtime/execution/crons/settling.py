@@ -70,10 +70,10 @@ async def _settle(transaction: Transaction, version: int, declared: Sequence[Cro
     running = await _running(transaction) if declared else {}
     for each in declared:
         before = there.pop(each.name, None)
-        if before is None or before.schedule != each.schedule:
-            following = calendars.first_run(each.schedule, transaction.now)
-        else:
+        if before is not None and before.schedule == each.schedule:
             following = before.next
+        else:
+            following = _first_run(each, transaction.now)
         # A cron that was gone for a while may still be running.
         run = running.get(each.name, "") if before is None else before.run
         skipped = before.skipped if before is not None else 0
@@ -82,6 +82,13 @@ async def _settle(transaction: Transaction, version: int, declared: Sequence[Cro
     for gone in there.values():
         await put_cron(transaction, gone, None)
         await forget_runs(transaction, gone.name, but=0)
+
+
+def _first_run(cron: CronDeclaration, now: float) -> float:
+    try:
+        return calendars.first_run(cron.schedule, now)
+    except calendars.UnknownSchedule:
+        return now  # looked over long ago, and zones are renamed: who begins it says so
 
 
 async def _running(transaction: Transaction) -> dict[str, str]:
