@@ -130,6 +130,7 @@ CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; 
 # --- Crons ------------------------------------------------------------------------------------------------------------
 CRONS = Limit(100, "crons", "of one bundle; a push writes their records in one transaction")
 CRON_ARGUMENT_BYTES = Limit(1 * MIB, "bytes", "encoded arguments of one cron; what Convex allows")
+CRONS_BYTES = Limit(4 * MIB, "bytes", "encoded arguments of all crons of a bundle; what is due is one transaction")
 CRON_NAME_CHARACTERS = Limit(256, "characters", "of the name of a cron")
 CRON_LINE_CHARACTERS = Limit(256, "characters", "of a cron line, and of the name of a time zone")
 CRON_LATENESS = Limit(600_000, "ms", "after its time in which a cron may still begin; what is later is skipped")

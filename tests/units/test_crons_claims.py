@@ -76,6 +76,14 @@ def test_a_place_outside_of_the_bundle_is_refused() -> None:
     assert "file or line that it does not have" in refused(msgspec.structs.replace(CRON, file="/etc/passwd"))[0][2]
 
 
+def test_their_arguments_are_not_too_large_together() -> None:
+    large = values.encode({"x": "a" * 900_000})
+    many = [msgspec.structs.replace(CRON, name=str(n), args=large, line=n) for n in range(1, 7)]
+    ((_, line, message),) = refused(*many)
+    assert line == 5
+    assert "limit CRONS_BYTES" in message
+
+
 def test_there_are_not_too_many() -> None:
     many = [msgspec.structs.replace(CRON, name=str(n)) for n in range(limits.CRONS + 1)]
     assert "limit CRONS" in refused(*many)[0][2]

@@ -20,7 +20,13 @@ def objections(crons: Iterable[CronDeclaration], functions: Iterable[FunctionDec
     """Every reason why these crons cannot be, given the functions that are declared beside them."""
     by_path = {function.path: function for function in functions}
     names: set[str] = set()
+    size = 0
     for cron in crons:
+        size += len(cron.args)
+        if size > limits.CRONS_BYTES:
+            text = f"up to here the arguments of crons have {size} bytes, limit CRONS_BYTES is {int(limits.CRONS_BYTES)}"
+            yield Diagnostic(cron.file, cron.line, f"{text}: keep them in documents and pass their ids")
+            return
         for reason in _reasons(cron, names, by_path):
             yield Diagnostic(cron.file, cron.line, reason)
         names.add(cron.name)
