@@ -328,7 +328,7 @@ async def test_every_operation_is_described_with_its_errors(office: AtWork) -> N
                 assert response["content"] == {"application/problem+json": {"schema": schema}}, (name, status)
             elif status != "204":
                 assert "content" in response, (name, status)
-        public = name in ("livez", "readyz", "version", "metrics")
+        public = name in ("livez", "readyz", "version", "metrics", "certificate")
         assert public == ("security" not in operation), name
         assert public or {"401", "403"} <= operation["responses"].keys(), name
     assert set(operations["push"]["requestBody"]["content"]) == {"application/gzip", "application/zip"}
@@ -357,7 +357,7 @@ async def test_a_proxy_is_told_without_a_key_which_names_are_worth_a_certificate
     assert yes.status_code == 200, yes.text
     no = await office.http.get(path, params={"domain": "another.site.localhost"}, headers=nobody)
     assert "another.site.localhost" in problem(no, 404, "NotFound")["detail"]
-    problem(await office.http.get(path, headers=nobody), 422, "InvalidRequest")
+    problem(await office.http.get(path, headers=nobody), 422, "InvalidField")
 
 
 async def test_who_tries_many_names_for_certificates_is_not_looked_up_any_more(office: AtWork) -> None:
