@@ -7,7 +7,7 @@ as the conductor runs it, in a transaction with what is settled by it.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from runtime.adapters.memory_logs import MemoryLogs
+from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_registry import MemoryRegistry
 from runtime.execution.crons.crons import Crons
 from runtime.execution.crons.settling import Settling

@@ -24,7 +24,8 @@ def objections(crons: Iterable[CronDeclaration], functions: Iterable[FunctionDec
     for cron in crons:
         size += len(cron.args)
         if size > limits.CRONS_BYTES:
-            text = f"up to here the arguments of crons have {size} bytes, limit CRONS_BYTES is {int(limits.CRONS_BYTES)}"
+            limit = int(limits.CRONS_BYTES)
+            text = f"up to here the arguments of crons have {size} bytes, limit CRONS_BYTES is {limit}"
             yield Diagnostic(cron.file, cron.line, f"{text}: keep them in documents and pass their ids")
             return
         for reason in _reasons(cron, names, by_path):
