@@ -97,7 +97,11 @@ async def test_a_page_ends_when_it_has_enough_bytes_and_holds_one_document_at_le
     assert (len(page.entries), page.complete) == (1, False)
 
 
-async def test_a_range_is_counted_up_to_a_number_as_it_was_at_that_moment(store: DocumentStore) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 10_000])
+async def test_a_range_is_counted_up_to_a_number_as_it_was_at_that_moment(
+    store: DocumentStore, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.adapters.sqlite.readers._COUNTED", at_once)
     long = b"c" * 3_000
     await commit(store, new(b"1", b"a", b"b"), new(b"2", b"ba"), new(b"3", long))
     snapshot = await store.snapshot(NAME)

@@ -107,6 +107,10 @@ class Jobs:
             self._resting.discard(each)
             self._agenda.note(each, self._clock.now())
 
+    async def idle(self) -> None:
+        """Wait until no action runs here; who stops a worker in good time waits for it, for as long as it may."""
+        await self.actions.idle()
+
     async def stop(self) -> None:
         """Let no action run on; what is not settled is written down as stopped."""
         await self.actions.stop()
