@@ -21,12 +21,34 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control_plane import problems
 from control_plane.office import Changes, Office
 from control_plane.push import Pushing
-from control_plane.routes import data, deployments, environment, functions, health, keys, logs, pushes, versions
+from control_plane.routes import (
+    certificates,
+    data,
+    deployments,
+    environment,
+    functions,
+    health,
+    keys,
+    logs,
+    pushes,
+    versions,
+)
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
 # Every room of the control plane.
-ROOMS: Sequence[ModuleType] = (health, deployments, pushes, versions, environment, keys, functions, logs, data)
+ROOMS: Sequence[ModuleType] = (
+    health,
+    certificates,
+    deployments,
+    pushes,
+    versions,
+    environment,
+    keys,
+    functions,
+    logs,
+    data,
+)
 
 
 def create_app(office: Office, rooms: Sequence[ModuleType] = ROOMS) -> FastAPI:
@@ -43,6 +65,7 @@ def create_app(office: Office, rooms: Sequence[ModuleType] = ROOMS) -> FastAPI:
     app.state.office = office
     app.state.changes = Changes(office.changed)
     app.state.pushing = Pushing(office, app.state.changes)
+    app.state.misses = certificates.Misses()
     for room in rooms:
         app.include_router(room.router)
     problems.install(app)
