@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -11,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from control_plane.cli.main import main
 from tests.conftest import LiveServer, Tenant
+from tests.postgres_server import PostgresServer
+from tests.walks.test_parts import Parts, wait_until
 
 Warren = Callable[..., Result]
 Found = TypeVar("Found")
@@ -218,3 +221,29 @@ def test_the_terminal_shows_cancels_and_retries_what_is_scheduled(server: LiveSe
         hear(log, "scheduled action jobs:refuse failed")
     assert warren("schedules", "retry", later[0]).exit_code == 1
     assert warren("schedules", "cancel").exit_code == 2
+
+
+def test_crons_of_a_control_plane_run_on_workers_whichever_of_them_and_redis_are_killed(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    parts = Parts(tmp_path, postgres.fresh())
+    try:
+        made = parts.control_plane.tenant(bundle(every_second("beat"), every_second("act", "work")))
+        tenant = Tenant(parts.router, made.name, made.key)
+        victim = parts.start_worker()
+        wait_until(lambda: min(beats(tenant, "beat"), beats(tenant, "act")) >= 2)
+        parts.start_worker()
+        victim.kill()
+        parts.redis.kill()
+        parts.redis.wait()
+        parts.redis = parts.start_redis()
+        before = beats(tenant, "beat")
+        wait_until(lambda: beats(tenant, "beat") >= before + 3, 120)
+        made.push(bundle(every_second("witness")))
+        wait_until(lambda: beats(tenant, "witness") >= 2)
+        gone = beats(tenant, "beat")
+        wait_until(lambda: beats(tenant, "witness") >= 5)
+        assert beats(tenant, "beat") == gone
+        assert list(crons(made)) == ["witness"]
+    finally:
+        parts.stop()
