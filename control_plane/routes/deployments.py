@@ -1,7 +1,8 @@
 """Which deployments are there, and how are they made, changed and removed?
 
 Rules
-1. Making, listing and changing (pause, concurrency, domains, egress) are the operator's; deploy keys read and delete their own.
+1. Making, listing and changing (pause, concurrency, domains, egress) are the operator's; deploy keys read and delete
+   their own.
 2. Deleting pauses first, then removes documents and log, then the registry's entry: after an accident in between, the
    deployment is still there, paused, and can be deleted again. Nothing of it is left for a later one of the same name.
 3. A custom domain is a host name of at least two labels, not under a domain that this server answers for itself.

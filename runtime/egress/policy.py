@@ -59,8 +59,8 @@ class EgressPolicy:
         if not any(entry.covers(name, port) for entry in self.allow):
             has = f"a list of {len(self.allow)} hosts without it" if self.allow else "closed"
             raise NotAllowed(
-                f"{host[:100]}, port {port}, is not where this deployment may connect: its egress policy is {has}; only "
-                "the operator can change it (warren deployments egress)"
+                f"{host[:100]}, port {port}, is not where this deployment may connect: its egress policy is {has}; "
+                "only the operator can change it (warren deployments egress)"
             )
 
     def texts(self) -> list[str] | None:
@@ -99,7 +99,7 @@ def _entry(text: str) -> Entry:
     host = None if read is None else _host(read["host"])
     if read is None or host is None or (read["below"] and _is_address(host)):
         raise ValueError(
-            f"{text[:80]!r} is no entry: write api.example.com, *.example.com or an address, with :port if it is only one"
+            f"{text[:80]!r} is no entry: write api.example.com, *.example.com or an address, with :port if only one"
         )
     port = None if read["port"] is None else int(read["port"])
     if port is not None and not 1 <= port <= 65_535:
