@@ -50,44 +50,51 @@ async def decoded(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterator[by
 class _Unpacker:
     def __init__(self, coding: str) -> None:
         self._coding = coding
-        self._stream = None if coding == "deflate" else zlib.decompressobj(_GZIP)
+        self._stream: zlib._Decompress | None = None  # None before the first and between two members
         self._rest = b""
-        self._begun = False
+        self._members = 0
         self._over = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        data = self._rest + data
-        self._rest = b""
-        more = bool(data)
-        while more and not self._over:
-            if self._stream is None:
-                self._stream = zlib.decompressobj(_ZLIB if _looks_like_zlib(data) else _RAW)
-            self._begun = True
+        data, self._rest = self._rest + data, b""
+        while not self._over:
+            if self._stream is None and not self._begin(data):
+                return
+            assert self._stream is not None, "it has begun"
             try:
                 part = self._stream.decompress(data, int(limits.BODY_CHUNK))
             except zlib.error as error:
                 raise ValueError(f"it is no {self._coding}: {error}") from None
             if part:
                 yield part
-            data = self._next_member(self._stream.unused_data) if self._stream.eof else self._stream.unconsumed_tail
+            if self._stream.eof:
+                data, self._stream = self._stream.unused_data, None
+                continue
+            data = self._stream.unconsumed_tail
             # A full piece may leave something behind although all of the input is used up.
-            more = bool(data) or (len(part) == limits.BODY_CHUNK and not self._stream.eof)
+            if not data and len(part) < limits.BODY_CHUNK:
+                return
 
     def finish(self) -> None:
-        if self._begun and not self._over and not (self._stream is not None and self._stream.eof):
+        if self._stream is not None:
             raise ValueError(f"its {self._coding} ends too early")
 
-    def _next_member(self, data: bytes) -> bytes:
-        """A file of gzip may have several members; anything else after the end is dropped."""
-        if self._coding != "gzip" or (data and not _MAGIC.startswith(data[:2]) and data[:2] != _MAGIC):
-            self._over = True
-            return b""
-        if len(data) < len(_MAGIC):
-            # Nothing yet, or half of what another member begins with: which it is, the next piece tells.
+    def _begin(self, data: bytes) -> bool:
+        """Begin a stream with this data, if it is one's beginning; else it waits for more, or everything is over."""
+        if self._members and self._coding == "gzip" and len(data) < len(_MAGIC) and _MAGIC.startswith(data):
             self._rest = data
-            return b""
-        self._stream = zlib.decompressobj(_GZIP)
-        return data
+            return False
+        if not data:
+            return False
+        # A file of gzip may have several members; anything else after the end is dropped.
+        if self._members and (self._coding != "gzip" or not data.startswith(_MAGIC)):
+            self._over = True
+            return False
+        self._members += 1
+        self._stream = zlib.decompressobj(
+            _GZIP if self._coding == "gzip" else _ZLIB if _looks_like_zlib(data) else _RAW
+        )
+        return True
 
 
 def _looks_like_zlib(data: bytes) -> bool:
