@@ -158,7 +158,7 @@ class Settings:
         parse_exceptions,
         "",
         "private and local hosts, addresses or CIDR ranges that tenants may send this server to: identity providers "
-        "in the same network; everything else inside is refused",
+        "and services in the same network; everything else inside is refused",
     )
     log_level: str = _setting(
         _one_of("debug", "info", "warning", "error"), "info", "how much the server says of itself on standard error"

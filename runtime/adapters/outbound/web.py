@@ -85,7 +85,7 @@ async def _sent(line: Line, request: Outgoing, where: Destination) -> httpcore.R
     """Send the request and wait for the head of its answer, for `FETCH_SILENCE` since a piece was last taken."""
     async with asyncio.timeout(limits.FETCH_SILENCE / 1000) as patience:
         given = request.body
-        content = given if given is None or isinstance(given, bytes) else _patiently(given, patience)
+        content = given if given is None or isinstance(given, bytes) else _patiently(_whole(given, request), patience)
         target = httpcore.URL(
             scheme=where.scheme.encode(), host=where.host.encode(), port=where.port, target=where.target.encode("ascii")
         )
@@ -100,6 +100,18 @@ async def _sent(line: Line, request: Outgoing, where: Destination) -> httpcore.R
         if response.status < 200:
             raise FetchFailed(f"{where.shown[:200]} wants to speak another protocol ({response.status})")
         return response
+
+
+async def _whole(body: AsyncIterator[bytes], request: Outgoing) -> AsyncIterator[bytes]:
+    """The pieces of a body, which must be as long together as was said."""
+    sent, length = 0, request.length
+    async for piece in body:
+        sent += len(piece)
+        if length is not None and sent > length:
+            break
+        yield piece
+    if length is not None and sent != length:
+        raise FetchFailed(f"the body of the request was to have {length} bytes, and has {sent}")
 
 
 async def _patiently(body: AsyncIterator[bytes], patience: asyncio.Timeout) -> AsyncIterator[bytes]:
