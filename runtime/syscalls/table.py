@@ -35,13 +35,16 @@ EVERYONE = frozenset(Kind)
 class Belongings:
     """What is held on the host for one invocation, and goes when it ends."""
 
-    __slots__ = ("_goods",)
+    __slots__ = ("_goods", "_over")
 
     def __init__(self) -> None:
         self._goods: dict[type, Closable] | None = None
+        self._over = False
 
     def of(self, kind: type[Good]) -> Good:
-        """The one thing of this kind, made when it is first asked for."""
+        """The one thing of this kind, made when it is first asked for; raise `SyscallRefused` when all is over."""
+        if self._over:
+            raise SyscallRefused("the call that this belongs to has ended", "RuntimeError")
         if self._goods is None:
             self._goods = {}
         found = self._goods.get(kind)
@@ -52,6 +55,7 @@ class Belongings:
 
     def let_go(self) -> None:
         """The invocation is over."""
+        self._over = True
         goods, self._goods = self._goods, None
         for good in (goods or {}).values():
             good.close()

@@ -96,10 +96,7 @@ async def _sent(line: Line, request: Outgoing, where: Destination) -> httpcore.R
             content=content,
             extensions={"timeout": dict.fromkeys(("connect", "read", "write"), limits.FETCH_SILENCE / 1000)},
         )
-        response = await line.connection.handle_async_request(made)
-        if response.status < 200:
-            raise FetchFailed(f"{where.shown[:200]} wants to speak another protocol ({response.status})")
-        return response
+        return await line.connection.handle_async_request(made)
 
 
 async def _whole(body: AsyncIterator[bytes], request: Outgoing) -> AsyncIterator[bytes]:
