@@ -10,7 +10,7 @@ Rules
 """
 
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 from runtime import limits
 from runtime.protocol.messages import HeaderList
@@ -38,7 +38,7 @@ def without_coding(headers: HeaderList) -> HeaderList:
     return [pair for pair in headers if pair[0] not in _SPENT]
 
 
-async def decoded(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
+async def decoded(pieces: AsyncIterator[bytes], coding: str) -> AsyncGenerator[bytes]:
     """The unpacked body; raise `ValueError` where it cannot be unpacked."""
     unpacker = _Unpacker(coding)
     async for piece in pieces:

@@ -1,6 +1,6 @@
 """What time is it, who serves an invocation, what do identity providers publish, and what does the web answer?"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -78,7 +78,7 @@ class Incoming(NamedTuple):
     status: int
     reason: bytes
     headers: HeaderList
-    body: AsyncIterator[bytes]
+    body: AsyncGenerator[bytes]
 
 
 class Web(Protocol):

@@ -3,7 +3,7 @@
 The port `Web` over a dictionary: for tests, and the specification of the port.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from runtime import limits
@@ -44,6 +44,6 @@ class MemoryWeb:
             self.open -= 1
 
 
-async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
+async def _each(pieces: list[bytes]) -> AsyncGenerator[bytes]:
     for piece in pieces:
         yield piece

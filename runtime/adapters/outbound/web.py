@@ -13,6 +13,7 @@ Rules
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ import httpcore
 
 from runtime import limits
 from runtime.adapters.outbound.guard import Guard, Resolver
-from runtime.adapters.outbound.idle import Idle, Line
+from runtime.adapters.outbound.idle import Idle, Key, Line
 from runtime.egress.policy import EgressPolicy
 from runtime.egress.rules import Destination, Rules
 from runtime.names import DeploymentName
@@ -32,6 +33,7 @@ from runtime.protocol.messages import HeaderList
 _HEAD = 256 * 1024
 _BODY = int(limits.FETCH_RESPONSE) * 2  # the smallest chunks cost as much again as what is in them, and more
 _NAMES_AT_ONCE = 4
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError)
 
 
@@ -39,6 +41,8 @@ class HttpWeb:
     """Asks servers over HTTP."""
 
     def __init__(self, rules: Rules) -> None:
+        # At its lowest level the library writes down headers, which are the tenants'.
+        logging.getLogger("httpcore").setLevel(logging.INFO)
         self._rules = rules
         self._resolver = Resolver()
         self._tls = ssl.create_default_context()
@@ -56,13 +60,10 @@ class HttpWeb:
         where = self._rules.check_url(request.url, limits.FETCH_URL)
         policy.check(where.host, where.port)
         key = (name, where.scheme, where.host, where.port)
-        line = self._idle.take(key) or self._new_line(name, policy, where)
+        line, response = await self._answered(key, policy, where, request)
         try:
-            with _told(where):
-                line.meter.left = _HEAD
-                response = await _sent(line, request, where)
-                line.meter.left = _BODY
-                body = _pieces(response, where)
+            line.meter.left = _BODY
+            body = _pieces(response, where)
             try:
                 yield Incoming(response.status, _reason(response), _headers(response, where), body)
             finally:
@@ -71,6 +72,21 @@ class HttpWeb:
             self._idle.give(key, line)
         finally:
             await self._idle.close_unless_kept(line)
+
+    async def _answered(
+        self, key: Key, policy: EgressPolicy, where: Destination, request: Outgoing
+    ) -> tuple[Line, httpcore.Response]:
+        """The head of the answer, over a connection that waited or a new one."""
+        kept = self._idle.take(key)
+        if kept is not None:
+            try:
+                return kept, await _sent(kept, request, where)
+            except FetchFailed:
+                # The server may have closed it in the moment between; what changes nothing there can be asked again.
+                if request.body is not None or request.method not in _SAFE:
+                    raise
+        line = self._new_line(key[0], policy, where)
+        return line, await _sent(line, request, where)
 
     def _new_line(self, name: DeploymentName, policy: EgressPolicy, where: Destination) -> Line:
         names = self._lines.get(name)
@@ -83,20 +99,30 @@ class HttpWeb:
 
 async def _sent(line: Line, request: Outgoing, where: Destination) -> httpcore.Response:
     """Send the request and wait for the head of its answer, for `FETCH_SILENCE` since a piece was last taken."""
-    async with asyncio.timeout(limits.FETCH_SILENCE / 1000) as patience:
-        given = request.body
-        content = given if given is None or isinstance(given, bytes) else _patiently(_whole(given, request), patience)
-        target = httpcore.URL(
-            scheme=where.scheme.encode(), host=where.host.encode(), port=where.port, target=where.target.encode("ascii")
-        )
-        made = httpcore.Request(
-            request.method.encode("ascii"),
-            target,
-            headers=_request_headers(request, where),
-            content=content,
-            extensions={"timeout": dict.fromkeys(("connect", "read", "write"), limits.FETCH_SILENCE / 1000)},
-        )
-        return await line.connection.handle_async_request(made)
+    line.meter.left = _HEAD
+    try:
+        with _told(where):
+            async with asyncio.timeout(limits.FETCH_SILENCE / 1000) as patience:
+                made = _made(request, where, patience)
+                return await line.connection.handle_async_request(made)
+    except BaseException:
+        await line.close()
+        raise
+
+
+def _made(request: Outgoing, where: Destination, patience: asyncio.Timeout) -> httpcore.Request:
+    given = request.body
+    content = given if given is None or isinstance(given, bytes) else _patiently(_whole(given, request), patience)
+    target = httpcore.URL(
+        scheme=where.scheme.encode(), host=where.host.encode(), port=where.port, target=where.target.encode("ascii")
+    )
+    return httpcore.Request(
+        request.method.encode("ascii"),
+        target,
+        headers=_request_headers(request, where),
+        content=content,
+        extensions={"timeout": dict.fromkeys(("connect", "read", "write"), limits.FETCH_SILENCE / 1000)},
+    )
 
 
 async def _whole(body: AsyncIterator[bytes], request: Outgoing) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ Rules
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import NamedTuple
 
 from runtime import limits
@@ -101,8 +102,9 @@ class Chain:
         exchange.answered(Answered(answer.status, answer.reason, shown, redirected, headers))
         body = answer.body if coding is None else decoding.decoded(answer.body, coding)
         try:
-            async for piece in body:
-                await exchange.came(piece)
+            async with aclosing(body):
+                async for piece in body:
+                    await exchange.came(piece)
         except ValueError as error:
             raise FetchFailed(f"the body of {shown[:200]} cannot be unpacked: {error}") from None
 
