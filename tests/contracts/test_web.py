@@ -333,6 +333,28 @@ async def test_a_name_is_judged_by_the_addresses_it_has_and_resolved_once(server
     await web.close()
 
 
+async def test_whoever_gives_up_waiting_for_a_name_gets_no_other_thread_for_it() -> None:
+    web = HttpWeb(LISTED)
+    looking, go_on = 0, asyncio.Event()
+
+    async def addresses(host: str, port: int) -> list[str]:
+        nonlocal looking
+        looking += 1
+        await go_on.wait()
+        raise OSError("nothing there")
+
+    web._resolver.addresses = addresses  # type: ignore[method-assign]  # the name server of this test
+    house = House(web)
+    for _ in range(3):
+        urls = [f"http://slow{number}.example/" for number in range(8)]
+        failed = await asyncio.gather(*(house.call().fetch(url, timeout=0.05) for url in urls), return_exceptions=True)
+        assert all("timeout=0.05" in str(one) for one in failed)
+    assert looking == 4
+    go_on.set()
+    assert "no address" in await why(house, "http://slow.example/")
+    await web.close()
+
+
 async def test_a_name_that_no_list_holds_is_not_even_resolved(server: Server) -> None:
     web = HttpWeb(LISTED)
 

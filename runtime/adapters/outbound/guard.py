@@ -14,7 +14,6 @@ import asyncio
 import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 
 import httpcore
 
@@ -82,8 +81,7 @@ class Guard(httpcore.AsyncNetworkBackend):
         where = self._where
         if (host, port) != (where.host, where.port):
             raise NotAllowed(f"{host[:100]} is not where this connection was to go")
-        async with self._line or nullcontext():
-            addresses = await self._resolver.addresses(host, port)
+        addresses = await self._resolved(host, port)
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
         self._policy.check(host, port)
         for address in self._rules.permitted(where, addresses):
@@ -94,6 +92,22 @@ class Guard(httpcore.AsyncNetworkBackend):
             else:
                 return Metered(await self._not_ourselves(self._stream), self.meter)
         raise failed
+
+    async def _resolved(self, host: str, port: int) -> Sequence[str]:
+        if self._line is None:
+            return await self._resolver.addresses(host, port)
+        line = self._line
+        await line.acquire()
+        looking = asyncio.ensure_future(self._resolver.addresses(host, port))
+
+        def leave(done: "asyncio.Future[Sequence[str]]") -> None:
+            # Not before the thread is free: whoever gives up early must not get another one instead.
+            line.release()
+            if not done.cancelled():
+                done.exception()
+
+        looking.add_done_callback(leave)
+        return await asyncio.shield(looking)
 
     async def close(self) -> None:
         """Close what was connected, also where nobody got hold of it."""
