@@ -113,6 +113,7 @@ VALIDATOR_BYTES = Limit(64 * KIB, "bytes", "of the validator of one function, or
 SCHEMA_BYTES = Limit(4 * MIB, "bytes", "of a whole schema as JSON; a push writes it in one transaction")
 IMPORT_BYTES = Limit(4_096 * MIB, "bytes", "of one import, as it is sent and unpacked; kept on disk while it is read")
 IMPORT_LINE = Limit(4 * MIB, "bytes", "of one line of an import: a document of the largest size, escaped as JSON")
+UNKNOWN_NAMES = Limit(120, "names", "a minute for which a proxy asks in vain whether it may order a certificate")
 CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
 
 # --- Identity ---------------------------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ FETCHES = Limit(48, "fetches", "of one deployment at once, their bodies included
 FETCHES_TOGETHER = Limit(512, "fetches", "of all deployments at once; connections are descriptors of the server")
 FETCH_URL = Limit(16 * KIB, "characters", "of a URL that is fetched; signed addresses are long")
 FETCH_REQUEST = Limit(20 * MIB, "bytes", "of the body that a fetch sends")
-FETCH_RESPONSE = Limit(20 * MIB, "bytes", "of the body that a fetch gets, as it is sent and as it is unpacked")
+FETCH_RESPONSE = Limit(20 * MIB, "bytes", "of the body that a fetch gets, unpacked; twice as much on the wire, framing included")
 FETCH_REDIRECTS = Limit(20, "redirects", "followed by one fetch; what the Fetch standard says")
 FETCH_SILENCE = Limit(60_000, "ms", "in which a server neither takes nor sends anything before a fetch gives it up")
 FETCH_WINDOW = Limit(256 * KIB, "bytes", "of a fetched body that wait here for their reader; then the server waits")

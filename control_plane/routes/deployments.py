@@ -32,6 +32,8 @@ _ATTEMPTS = 20  # to find a free random name among 360,000
 _HOST_NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+\Z)[a-z0-9-]{2,63}\Z")
 
 DomainText = Annotated[str, StringConstraints(max_length=255)]
+# A host of the longest kind, what makes it a domain, and a port.
+EntryText = Annotated[str, StringConstraints(max_length=300)]
 
 
 class NewDeployment(BaseModel):
@@ -57,7 +59,7 @@ class EgressModel(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    allow: Annotated[list[DomainText], Field(max_length=int(limits.EGRESS_ENTRIES))]
+    allow: Annotated[list[EntryText], Field(max_length=int(limits.EGRESS_ENTRIES))]
 
 
 class DeploymentModel(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from runtime.adapters.memory_logs import MemoryLogs
+from runtime.adapters.logs.memory import MemoryLogs
 from runtime.egress.policy import OPEN, EgressPolicy
 from runtime.invocation import Deployment, Version
 from runtime.names import DeploymentName, RequestId, VersionNumber

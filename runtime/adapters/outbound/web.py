@@ -8,7 +8,7 @@ Rules
 3. A connection is used again only by the deployment and for the destination that it was made for, and within seconds.
    One whose answer was not read to its end is closed.
 4. How much a server may send is counted on the wire, before anything is made of it: `_HEAD` until the head is there,
-   `FETCH_RESPONSE` (and the framing) afterwards.
+   twice `FETCH_RESPONSE` afterwards.
 5. Who waits for a slow name server waits in its deployment's own line.
 """
 
