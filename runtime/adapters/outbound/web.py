@@ -201,8 +201,6 @@ class _told:
             raise TimeoutError(text) from None
         if isinstance(error, httpcore.ConnectError):
             raise FetchFailed(f"{self._there} cannot be reached: {_connecting(error)}") from None
-        if isinstance(error, httpcore.LocalProtocolError):
-            raise FetchFailed(f"this cannot be sent to {self._there}: {str(error)[:200]}") from None
         if isinstance(error, _BROKEN):
             raise FetchFailed(f"{self._there} broke off, or speaks no HTTP: {str(error)[:200]}") from None
         if isinstance(error, OSError):
