@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_registry import MemoryRegistry
+from runtime.egress.policy import OPEN
 from runtime.execution.crons.crons import Crons
 from runtime.execution.crons.settling import Settling
 from runtime.execution.jobs.jobs import Jobs
@@ -124,7 +125,7 @@ class CronHouse:
         """Pause it, or let it go on."""
         if not paused:
             await self.crons.skip(NAME)
-        await self.registry.deployments.update(NAME, paused=paused, concurrency=None, domains=())
+        await self.registry.deployments.update(NAME, paused=paused, concurrency=None, domains=(), egress=OPEN)
 
     def another_worker(self) -> Jobs:
         """One more process that does what is due."""
