@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
+from runtime.adapters.queue.connecting import thread_client
 from tests.conftest import LiveServer, Tenant
 from tests.postgres_server import PostgresServer
 
@@ -160,7 +160,7 @@ def test_an_embedded_queue_dies_with_its_server_and_is_started_again_when_it_die
             return client.connect_ex(str(sock)) == 0
 
     tenant = own_server.tenant(JOBS)
-    with redis.Redis(unix_socket_path=str(sock)) as client:
+    with thread_client(f"unix://{sock}", tries=0) as client:
         client.shutdown(nosave=True)
     tenant.run("jobs:later", {"count": 5, "delay": 0})
     wait_until(lambda: len(done(tenant)) == 5)
