@@ -30,7 +30,7 @@ from control_plane.office import Office
 from control_plane.routes import health
 from control_plane.routes.environment import Environments
 from control_plane.servers.listening import PortListener, port_of, run_until_told, sockets
-from runtime.adapters.file_logs import FileLogs
+from runtime.adapters.logs.files import FileLogs
 from runtime.adapters.queue.opening import Queue, open_queue
 from runtime.edge.app import App
 from runtime.edge.hosts import Listener
