@@ -16,14 +16,14 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from runtime.adapters.queue.connecting import AGAIN, AGENDA, CLAIMS, MARK, SWEEP, WAKE, loop_client, reaching
+from runtime.adapters.queue.connecting import AGAIN, AGENDA, CLAIMS, MARK, SWEEP, WAKE, end, loop_client, reaching
 from runtime.errors import Overloaded
 from runtime.names import DeploymentName
 from runtime.ports import Clock, Taken
 
 log = logging.getLogger("warren.queue")
 
-CLAIM = 30_000.0  # ms
+CLAIM = 10_000.0  # ms
 _NAP = 1.0  # seconds
 _SWEEP_EVERY = 55_000  # ms; a little less than the minute of the sweepers
 _FIRST_DELAY = 0.1  # seconds
@@ -104,9 +104,7 @@ class RedisAgenda:
     async def close(self) -> None:
         """Tell what is left, if Redis hears it at once."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         with suppress(Overloaded, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 await self._tell()
@@ -150,7 +148,7 @@ class RedisDueBook:
         self._settle = self._redis.register_script(_SETTLE)
 
     async def take(self, now: float, most: int) -> Taken:
-        """Claim who is due, for half a minute."""
+        """Claim who is due, for ten seconds."""
         with reaching():
             fresh, due, ended, names = await self._take(
                 keys=[AGENDA, CLAIMS, AGAIN, MARK], args=[now, now + CLAIM, most]
