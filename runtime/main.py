@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from runtime.adapters.logs.files import FileLogs, Writers
 from runtime.adapters.outbound.key_sets import HttpKeySets
+from runtime.adapters.outbound.web import HttpWeb
 from runtime.adapters.postgres.bell import Bell
 from runtime.adapters.postgres.connections import Connections
 from runtime.adapters.postgres.documents import PostgresDocuments
@@ -34,7 +35,7 @@ from runtime.edge.function_api import Queries
 from runtime.edge.functions.tools import Steward
 from runtime.edge.hosts import Addresses, Hosts, Listener
 from runtime.edge.problems import Details
-from runtime.egress.rules import Rules
+from runtime.egress.rules import Plain, Rules
 from runtime.errors import WarrenError
 from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
@@ -58,6 +59,7 @@ from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
 from runtime.syscalls import documents, functions, identity
+from runtime.syscalls.outbound.entries import Fetching
 from runtime.syscalls.scheduling.entries import Scheduling
 from runtime.syscalls.scheduling.outstanding import Outstanding
 from runtime.syscalls.table import Table
@@ -163,6 +165,15 @@ class Router:
         await self.cellar.documents.delete(name)
 
 
+class _Outside(NamedTuple):
+    """What has to do with servers elsewhere."""
+
+    analyst: Analyst
+    identification: Identification
+    fetching: Fetching
+    agenda: Agenda
+
+
 @asynccontextmanager
 async def open_cellar(settings: Settings, clock: SystemClock) -> AsyncIterator[Cellar]:
     """Open what lasts: under one directory, or in a database and, for the logs, a directory."""
@@ -220,15 +231,19 @@ async def run_router(
         await zygote.start()
         stack.push_async_callback(zygote.stop)
         _warn_of_missing_layers(zygote)
+        # Before the isolates, so that it is closed after those who use it.
+        web = HttpWeb(Rules(settings.egress_allow, Plain.ALLOWED, settings.own_ports()))
+        stack.push_async_callback(web.close)
         pool = _pool(settings, zygote, clock, cellar.logs)
         stack.push_async_callback(pool.stop)
-        rules = Rules(settings.egress_allow)
+        rules = Rules(settings.egress_allow, own_ports=settings.own_ports())
         key_sets = HttpKeySets(rules)
         stack.push_async_callback(key_sets.close)
+        fetching = Fetching(web, cellar.logs, clock)
         identification = Identification(key_sets, clock)
         stack.callback(identification.close)
-        behind = _Behind(zygote, pool, Analyst(pool, rules), identification, agenda or MemoryAgenda())
-        router = _assemble(settings, cellar, clock, behind)
+        outside = _Outside(Analyst(pool, rules), identification, fetching, agenda or MemoryAgenda())
+        router = _assemble(settings, cellar, clock, zygote, pool, outside)
         stack.push_async_callback(router.jobs.stop)
         stack.callback(router.queries.moments.end)
         await pool.start()
@@ -263,19 +278,14 @@ def _hear_of_others(bell: Bell, directory: Directory) -> None:
     bell.on_registry(hear)
 
 
-class _Behind(NamedTuple):
-    """What was started for a router, or given to it."""
-
-    zygote: Zygote
-    pool: Pool
-    analyst: Analyst
-    identification: Identification
-    agenda: Agenda
-
-
-def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _Behind) -> Router:
-    zygote, pool, analyst, identification, agenda = behind
-
+def _assemble(
+    settings: Settings,
+    cellar: Cellar,
+    clock: SystemClock,
+    zygote: Zygote,
+    pool: Pool,
+    outside: _Outside,
+) -> Router:
     def system_variables(name: DeploymentName) -> Mapping[str, str]:
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
 
@@ -283,17 +293,18 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _B
         pool.stand_down(name, deployment.version if deployment is not None else None)
 
     directory = Directory(cellar.registry.deployments, system_variables, stand_down)
-    transactions = Transactions(cellar.documents, clock, cellar.secret, agenda)
+    transactions = Transactions(cellar.documents, clock, cellar.secret, outside.agenda)
     scheduling = Scheduling(transactions, Outstanding()).entries()
-    nested = functions.Functions(lambda: conductor).entries()
-    table = Table([*documents.ENTRIES, *identity.ENTRIES, *nested, *scheduling])
+    calls = functions.Functions(lambda: conductor).entries()
+    fetching = outside.fetching.entries()
+    table = Table([*documents.ENTRIES, *identity.ENTRIES, *calls, *scheduling, *fetching])
     admission = Admission()
     conductor = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock))
     observer = Observer(directory.find, conductor, transactions, SystemFunctions())
     live = Live(cellar.documents, observer.observe)
     directory.listeners.append(live.changed)
     queries = Queries(observer.observe, Moments(cellar.documents))
-    jobs = Jobs(directory.find, conductor, transactions, agenda, cellar.logs, clock)
+    jobs = Jobs(directory.find, conductor, transactions, outside.agenda, cellar.logs, clock)
     directory.listeners.append(jobs.changed)
     return Router(
         settings,
@@ -304,12 +315,12 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _B
         admission,
         directory,
         conductor,
-        analyst,
-        identification,
+        outside.analyst,
+        outside.identification,
         transactions,
         live,
         queries,
-        agenda,
+        outside.agenda,
         jobs,
     )
 

@@ -1,8 +1,9 @@
 """What does `compose.yaml` survive? A drill on the running containers, for whoever changes it: `make drill`.
 
-Brings everything up, pushes a bundle, calls it, schedules some hundreds of functions, makes three workers and two routers,
-kills every container once while the functions run, takes everything down and up again, and counts: each function must
-have run once, and nothing may be lost. Needs a Docker engine, root (it kills processes as a crash would), and `.env`.
+Brings everything up, pushes a bundle, calls it, schedules some hundreds of functions, makes three workers and two
+routers, kills every container once while the functions run, takes everything down and up again, and counts: each
+function must have run once, and nothing may be lost. Needs a Docker engine, root (it kills processes as a crash would),
+and `.env`.
 """
 
 import argparse
