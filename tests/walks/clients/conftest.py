@@ -28,8 +28,12 @@ class Deployment(Tenant):
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The bundle of the client checks on a server of its own."""
-    settings = {"WARREN_DEFAULT_DEPLOYMENT": "main", "WARREN_SITE_PORT": "0", "WARREN_EGRESS_ALLOW": "127.0.0.1"}
-    live = LiveServer(tmp_path_factory.mktemp("clients"), **settings)
+    live = LiveServer(
+        tmp_path_factory.mktemp("clients"),
+        WARREN_DEFAULT_DEPLOYMENT="main",
+        WARREN_SITE_PORT="0",
+        WARREN_EGRESS_ALLOW="127.0.0.1",
+    )
     made = live.admin("POST", "/v1/deployments", json={"name": "main"})
     deployed = Deployment(live, "main", made.json()["deploy_key"])
     with IdentityProvider() as provider:

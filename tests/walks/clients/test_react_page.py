@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -56,20 +57,25 @@ def say(chat: Tenant, body: str, room: str = "lobby") -> None:
     assert chat.run("chat:say", {"room": room, "author": "test", "body": body})["status"] == "success"
 
 
+@contextmanager
+def terminal_of(name: str, url: str) -> Iterator[subprocess.Popen[str]]:
+    """The chat in a terminal, which is closed afterwards whatever it does."""
+    command = [sys.executable, str(CHAT / "client.py"), url, "--name", name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
 def test_a_react_page_and_a_terminal_are_live_side_by_side(
     page: str, chat: Tenant, scripts: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("convex")
     url = f"http://127.0.0.1:{chat.server.port}"
     say(chat, "first")
-    terminal = subprocess.Popen(
-        [sys.executable, str(CHAT / "client.py"), url, "--name", "Bob"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert terminal.stdin is not None and terminal.stdout is not None
-    with Browser(scripts) as browser, terminal:
+    with terminal_of("Bob", url) as terminal, Browser(scripts) as browser:
+        assert terminal.stdin is not None and terminal.stdout is not None
         assert terminal.stdout.readline() == "test: first\n"
         browser.open(f"{page}?url={url}&name=Ann")
         assert browser.texts(LINES, ["testfirst"]) == ["testfirst"]
@@ -83,8 +89,9 @@ def test_a_react_page_and_a_terminal_are_live_side_by_side(
         expected = [*expected, "Annhello from the browser"]
         assert browser.texts(LINES, expected) == expected
         browser.picture(tmp_path / "chat.png")
-        terminal.stdin.close()
         assert browser.complaints() == []
+        terminal.stdin.close()
+        assert terminal.wait(20) == 0
 
 
 def test_a_react_page_loads_more_keeps_its_pages_while_they_grow_and_changes_rooms(
