@@ -68,7 +68,7 @@ def installed(project: Path) -> Path:
 def workshop(project: Path, folder: Path) -> Path:
     """A copy of a project's files in ``folder``, with its packages beside them."""
     modules = installed(project)
-    skip = shutil.ignore_patterns("node_modules", "built", "*.py", "__pycache__")
+    skip = shutil.ignore_patterns("node_modules", "build", "*.py", "__pycache__")
     shutil.copytree(project, folder, ignore=skip, dirs_exist_ok=True)
     (folder / "node_modules").symlink_to(modules)
     return folder
