@@ -169,7 +169,7 @@ class Router:
 
 
 class _Outside(NamedTuple):
-    """What has to do with servers and processes elsewhere."""
+    """What has to do with servers elsewhere, and where it is noted what is due."""
 
     analyst: Analyst
     identification: Identification

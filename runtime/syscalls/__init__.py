@@ -9,7 +9,7 @@
 `reading`      which part of an index is meant, and where somebody goes on
 `functions`    ``run.*``
 `identity`     ``auth.*``
-`outbound`     ``fetch.*``
 `settling`     what becomes durable together with a mutation: sync clients' tickets, scheduled functions
 `scheduling`   ``scheduler.*``, and what is due
+`outbound`     ``fetch.*``
 """
