@@ -130,7 +130,9 @@ EGRESS_URL = Limit(2_048, "characters", "of a URL that a tenant, or somebody a t
 
 # --- Node-style actions -----------------------------------------------------------------------------------------------
 LANE_TASKS = Limit(256, "tasks", "processes and threads of one lane at once; Node.js has 11 before it does anything")
-LANE_DATA = Limit(256 * MIB, "bytes", "that one process may reserve beyond its lane's memory: stacks, what V8 maps first")
+LANE_DATA = Limit(
+    256 * MIB, "bytes", "that one process may reserve beyond its lane's memory: stacks, what V8 maps first"
+)
 LANE_FILE = Limit(256 * MIB, "bytes", "of one file in the scratch folder")
 LANE_SCRATCH = Limit(512 * MIB, "bytes", "of all files in the scratch folder, deleted ones that are open included")
 LANE_SCRATCH_FILES = Limit(20_000, "files", "in the scratch folder; counting them takes the keeper a moment")

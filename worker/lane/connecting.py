@@ -7,8 +7,8 @@ Rules
 1. TCP only, and only a socket that is not connected: nothing is connected twice, nothing disconnected (AF_UNSPEC).
 2. What is connected to is what was judged, never what a second look at the caller's memory would say.
 3. A port 53 of this machine means the name server, which is a socket pair with `names` behind it.
-4. A socket that does not block is installed while it connects, as connect(2) would leave it; one that blocks, when it is
-   connected. Options that matter are carried over; those that choose a way through the network cannot be set.
+4. A socket that does not block is installed while it connects, as connect(2) would leave it; one that blocks, when it
+   is connected. Options that matter are carried over; those that choose a way through the network cannot be set.
 5. Every connect has its turn: a lane that makes a flood of them waits, and costs the host as much as a slow one.
 6. Anything unexpected is a refusal.
 """

@@ -1,8 +1,8 @@
 """How does a lane find the addresses of a name?
 
-Its C library asks 127.0.0.1:53 over TCP (it can read no /etc/resolv.conf, and RES_OPTIONS says ``use-vc``). That connect
-is trapped, and the lane gets a socket whose other end is here. Speaks as much DNS as that takes: one question, for A or
-AAAA. Knows nothing of connections.
+Its C library asks 127.0.0.1:53 over TCP (it can read no /etc/resolv.conf, and RES_OPTIONS says ``use-vc``). That
+connect is trapped, and the lane gets a socket whose other end is here. Speaks as much DNS as that takes: one question,
+for A or AAAA. Knows nothing of connections.
 
 Rules
 1. A question is judged before anybody is asked, and all addresses of the answer before one of them is told.

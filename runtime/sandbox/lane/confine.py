@@ -6,9 +6,9 @@ Rules
 1. The order is that of an isolate (`kernel.lockdown`), and for the same reasons. The filter goes last, and execve(2)
    is the only thing that follows the proof.
 2. A step that fails ends the process before the program's first instruction, and says which.
-3. What the program may read is what it is given, and what every program needs (`_SYSTEM`). Nothing of /proc or /sys that
-   speaks of other processes, nothing of /etc but certificates and the loader's cache: without /etc/resolv.conf the C
-   library asks 127.0.0.1:53, and that question is trapped like every connect.
+3. What the program may read is what it is given, and what every program needs (`_SYSTEM`). Nothing of /proc or /sys
+   that speaks of other processes, nothing of /etc but certificates and the loader's cache: without /etc/resolv.conf
+   the C library asks 127.0.0.1:53, and that question is trapped like every connect.
 4. It may write its scratch folder, but not execute there.
 """
 
@@ -18,6 +18,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -37,6 +38,7 @@ _LINE, _STATUS = 10, 11
 _FIRST_FREE = 12
 _OUT_OF_THE_WAY = 32
 _NICENESS = 5
+_ROOM_FOR_OTHERS = 2048
 # Scopes of Landlock, with which the kernel keeps signals inside the lane.
 SCOPES_SINCE = 6
 
@@ -166,12 +168,22 @@ def set_limits(memory: int, counted: bool) -> None:
         # Not the address space: V8 reserves hundreds of gigabytes of it that it never touches.
         (resource.RLIMIT_DATA, memory + LANE_DATA),
     ]
-    if counted:
-        limits.append((resource.RLIMIT_NPROC, LANE_TASKS))
+    # Where others run under this uid, the kernel's count is only there to outlast a moment of the keeper's.
+    limits.append((resource.RLIMIT_NPROC, LANE_TASKS if counted else _tasks_of_this_uid() + _ROOM_FOR_OTHERS))
     for which, value in limits:
         _, hard = resource.getrlimit(which)
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (bound, bound))
+
+
+def _tasks_of_this_uid() -> int:
+    uid, tasks = os.getuid(), 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError):
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    tasks += len(os.listdir(f"/proc/{name}/task"))
+    return tasks
 
 
 def _paths(order: Order) -> Sequence[tuple[str, int]]:

@@ -171,5 +171,3 @@ def _say(line: socket.socket, message: Opened | Refused | Closed) -> None:
     # The host may be gone; then there is nobody to tell.
     with suppress(OSError):
         line.send(msgspec.msgpack.encode(message))
-
-

@@ -71,7 +71,7 @@ sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_getattr sc
 sched_get_priority_min sched_rr_get_interval
 """
 
-ALLOWED: dict[str, Alternatives] = {name: _ALWAYS for name in _PLAIN.split()} | {
+ALLOWED: dict[str, Alternatives] = dict.fromkeys(_PLAIN.split(), _ALWAYS) | {
     "clone": ((_OF_OUR_OWN,),),
     "ioctl": ((_IOCTL,),),
     "fcntl": ((_FCNTL,),),
@@ -103,7 +103,7 @@ TRAPPED = ("connect",)
 PRETENDED = frozenset(
     """
     chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat sync syncfs
-    """.split()
+    """.split()  # noqa: SIM905 - as in `kernel.rules`
 )
 
 ABSENT = frozenset(
@@ -111,5 +111,5 @@ ABSENT = frozenset(
     clone3 io_uring_setup io_uring_enter io_uring_register io_setup io_destroy io_getevents io_submit io_cancel
     io_pgetevents memfd_create memfd_secret userfaultfd pkey_alloc pkey_free pkey_mprotect inotify_init inotify_init1
     setxattrat getxattrat listxattrat removexattrat file_getattr file_setattr
-    """.split()
+    """.split()  # noqa: SIM905 - as in `kernel.rules`
 )
