@@ -24,6 +24,7 @@ from runtime.errors import IsolateLost, Overloaded, SandboxUnavailable
 from runtime.protocol.forking import Layer, Requirement
 from runtime.protocol.lanes import Open, Prepared
 from worker.lane.launching import LaneProcess, Launch, Line, file_of
+from worker.lane.names import Resolve
 from worker.lane.trial import try_network
 
 _START_TIME = 30.0
@@ -33,9 +34,10 @@ _RESOLVERS = 16
 
 
 class Launcher:
-    """A supply of lanes."""
+    """A supply of lanes. ``resolve`` finds the addresses of a name; usually this machine's resolver does."""
 
-    def __init__(self) -> None:
+    def __init__(self, resolve: Resolve | None = None) -> None:
+        self._resolve = resolve or self._ask_this_machine
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._layers: tuple[Layer, ...] = ()
@@ -126,7 +128,7 @@ class Launcher:
             await asyncio.to_thread(self._process.wait)
             self._process = None
 
-    async def _resolve(self, name: str) -> Sequence[str]:
+    async def _ask_this_machine(self, name: str) -> Sequence[str]:
         found = await asyncio.get_running_loop().run_in_executor(
             self._resolvers, lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
         )

@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Coroutine, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,6 +67,33 @@ class Doors:
 
     def refused(self, reason: str) -> None:
         self.refusals.append(reason)
+
+
+class Door:
+    """A listener that says one byte to whoever connects."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> "Door":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall(b"!")
 
 
 class World:
@@ -147,9 +175,9 @@ class Ran:
 class Lab:
     """A launcher and an event loop of its own, for tests that are not asynchronous."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, Sequence[str]] | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        self.launcher = Launcher()
+        self.launcher = Launcher(None if names is None else _book(names))
         self.folder = Path(tempfile.mkdtemp())
         self.folder.chmod(0o711)
         self.do(self.launcher.start())
@@ -186,6 +214,17 @@ class Lab:
         self.do(self.launcher.stop())
         self._loop.close()
         remove(self.folder)
+
+
+def _book(names: Mapping[str, Sequence[str]]) -> Callable[[str], Awaitable[Sequence[str]]]:
+    """A resolver that knows these names and no others."""
+
+    async def resolve(name: str) -> Sequence[str]:
+        if name not in names:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return names[name]
+
+    return resolve
 
 
 async def _to_the_end(lane: LaneProcess) -> Ran:

@@ -5,14 +5,13 @@ noticed. Attacks that may be run without a wall succeed there, so that the refus
 """
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.escapes.lane.attacks import ATTACKS, WITH_A_DOOR
-from tests.escapes.lane.lab import NODE, Doors, Lab, World, in_node, in_python, without_a_wall
+from tests.escapes.lane.lab import NODE, Door, Doors, Lab, World, in_node, in_python, without_a_wall
 
 needs_node = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 
@@ -189,34 +188,3 @@ def test_what_stands_in_a_scratch_folder_by_a_link_is_not_given_away(lab: Lab, w
     with pytest.raises(SandboxUnavailable):
         lab.do(lab.launcher.launch(what))
     link.unlink()
-
-
-class Door:
-    """A listener that says one byte to whoever connects."""
-
-    def __init__(self) -> None:
-        import socket
-
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-
-    def __enter__(self) -> "Door":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        import socket
-
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(b"!")
