@@ -92,11 +92,13 @@ def _in_child(attempt: Callable[[], str]) -> _Outcome:
 
 
 def tried(name: str, requirement: Requirement, attempt: Callable[[], str]) -> Layer:
+    """Run an attempt in a child process; the layer holds if it returns, and its text is the detail."""
     outcome = _in_child(attempt)
     return Layer(name, requirement, outcome.status == 0, outcome.text or f"the trial ended with {outcome.status}")
 
 
 def expect(refused: type[OSError], attempt: Callable[[], object], what: str) -> None:
+    """Raise `Hole` unless the attempt is refused in this way."""
     try:
         attempt()
     except refused:
@@ -173,6 +175,7 @@ def _try_capabilities(plan: Plan) -> str:
 
 
 def capabilities() -> int:
+    """The capabilities that this process has in effect, as bits."""
     with open("/proc/self/status", encoding="ascii") as status:
         return next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
 
