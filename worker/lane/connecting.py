@@ -11,7 +11,8 @@ Rules
    is connected. Options that matter are carried over; those that choose a way through the network cannot be set.
 5. Every connect has its turn: a lane that makes a flood of them waits, and costs the host as much as a slow one. So has
    every process and thread, where the kernel does not count them: the keeper can then keep up with them.
-6. Anything unexpected is a refusal.
+6. An address of this machine is judged as the loopback, too.
+7. Anything unexpected is a refusal.
 """
 
 import asyncio
@@ -166,6 +167,9 @@ class Connections:
             if target.port == _NAME_SERVER_PORT and ipaddress.ip_address(target.address).is_loopback:
                 return self._install(call, self._names.serve(), flags)
             self._permit(target)
+            if _is_this_machine(target):
+                # It has more names for itself than 127.0.0.1, and what listens there does not tell them apart.
+                self._judge.permitted(None, ["127.0.0.1"], target.port)
             return await self._make(call, target, theirs, flags)
 
     def _permit(self, target: _Target) -> None:
@@ -232,6 +236,18 @@ def _read_target(found: bytes, length: int) -> _Target:
             raise _Refused(errno.EACCES)
         return _Target(family, str(address.ipv4_mapped or address), port)
     raise _Refused(errno.EAFNOSUPPORT if family not in (socket.AF_INET, socket.AF_INET6) else errno.EINVAL)
+
+
+def _is_this_machine(target: _Target) -> bool:
+    """Whether an address is one of this machine's own, beside the loopback, which is judged as what it is."""
+    address = ipaddress.ip_address(target.address)
+    if address.is_loopback:
+        return False
+    # Nothing is sent: connecting a socket of datagrams only finds out from which address one would.
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        if probe.connect_ex((target.address, target.port)) != 0:
+            return False
+        return str(probe.getsockname()[0]) == target.address
 
 
 def _insist_on_a_fresh_one(theirs: socket.socket) -> int:

@@ -48,6 +48,8 @@ class Launcher:
     async def start(self) -> None:
         """Start the process, wait until it can open lanes; raise `SandboxUnavailable` where the wall cannot stand."""
         async with self._starting:
+            if self._lives():
+                return
             await self._stop_process()
             self._layers = await self._start_process()
             missing = [each for each in self._layers if not each.holds and each.requirement is Requirement.MANDATORY]
@@ -66,7 +68,7 @@ class Launcher:
 
     async def launch(self, what: Launch) -> LaneProcess:
         """Run a program behind its wall; raise `SandboxUnavailable` with the reason when it does not come to run."""
-        if self._control is None or self._process is None or self._process.poll() is not None:
+        if not self._lives():
             await self.start()
         return await self._open(what)
 
@@ -83,10 +85,14 @@ class Launcher:
             return LaneProcess(await opening.opened(), ours, reader, opening)
         except BaseException:
             ours.close()
+            line.close()
             os.close(reader)
             raise
         finally:
             os.close(writer)
+
+    def _lives(self) -> bool:
+        return self._control is not None and self._process is not None and self._process.poll() is None
 
     async def stop(self) -> None:
         """End the launcher, and with it every lane."""

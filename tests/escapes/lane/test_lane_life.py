@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.limits import LANE_DESCRIPTORS, LANE_FILE
+from runtime.limits import LANE_DESCRIPTORS, LANE_FILE, LANE_TASKS
 from tests.escapes.kernel.lab import ended
 from tests.escapes.lane.lab import NODE, PYTHON, Lab, in_node, in_python, members_of
 
@@ -144,6 +144,17 @@ def test_a_greedy_program_ends_and_is_told_of_its_limit(program: str, limits: tu
     ran = lab.run(in_python(program, {}))
     assert ran.end.status == -signal.SIGKILL, ran
     assert ran.end.reason is not None and ran.end.reason.startswith(limits), ran
+    assert ran.left == []
+
+
+def test_processes_under_a_uid_of_their_own_are_counted_by_the_kernel(lab: Lab) -> None:
+    if not any(layer.name == "lane_other_uid" and layer.holds for layer in lab.launcher.report()):
+        pytest.skip("this server may not change its uid")
+    command = ["/bin/sh", "-c", "ulimit -p; id -u; i=0; while :; do sleep 1000 & i=$((i + 1)); done"]
+    ran = lab.run(command)
+    limit, uid = ran.said.split()[:2]
+    assert (limit, uid != "0") == (str(int(LANE_TASKS)), True), ran
+    assert "fork" in ran.said.lower()
     assert ran.left == []
 
 

@@ -3,6 +3,7 @@
 Seen from inside by CPython and Node.js, with their own ways to connect and to ask for names.
 """
 
+import socket
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -141,6 +142,27 @@ def test_an_address_without_its_name_is_judged_as_an_address(lab: Lab, door: Doo
     body = "socket.create_connection(('127.0.0.1', W['door']))"
     assert lab.run(in_python(body, {"door": door.port}), judge=judge).word == "EACCES"
     assert judge.refusals == ["127.0.0.1, port -1, is not allowed"]
+
+
+def _own_address() -> str | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return str(probe.getsockname()[0]) if probe.connect_ex(("198.51.100.1", 9)) == 0 else None
+
+
+class NotTheLoopback(Doors):
+    """A judge that lets through everything but the loopback."""
+
+    def permitted(self, host: str | None, addresses: Sequence[str], port: int | None) -> Sequence[str]:
+        return super().permitted(host, addresses, -1 if "127.0.0.1" in addresses else port)
+
+
+@pytest.mark.skipif(_own_address() is None, reason="this machine has no address but the loopback")
+def test_an_address_of_this_machine_is_judged_as_the_loopback_too(lab: Lab) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        port = server.getsockname()[1]
+        body = f"socket.create_connection(('{_own_address()}', {port}))"
+        assert lab.run(in_python(body, {}), judge=NotTheLoopback({port})).word == "EACCES"
+        assert lab.run(in_python(body, {}), judge=Doors({port})).word == "done"
 
 
 def test_a_name_that_may_not_be_asked_for_does_not_exist(lab: Lab) -> None:
