@@ -19,7 +19,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control_plane import problems
 from control_plane.office import Changes, Office
 from control_plane.push import Pushing
-from control_plane.routes import data, deployments, environment, functions, health, keys, logs, pushes, versions
+from control_plane.routes import (
+    certificates,
+    data,
+    deployments,
+    environment,
+    functions,
+    health,
+    keys,
+    logs,
+    pushes,
+    versions,
+)
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
@@ -38,7 +49,8 @@ def create_app(office: Office) -> FastAPI:
     app.state.office = office
     app.state.changes = Changes(office.changed)
     app.state.pushing = Pushing(office, app.state.changes)
-    for room in (health, deployments, pushes, versions, environment, keys, functions, logs, data):
+    app.state.misses = certificates.Misses()
+    for room in (health, certificates, deployments, pushes, versions, environment, keys, functions, logs, data):
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(Reception, clock=office.clock)

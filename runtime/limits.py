@@ -113,6 +113,7 @@ VALIDATOR_BYTES = Limit(64 * KIB, "bytes", "of the validator of one function, or
 SCHEMA_BYTES = Limit(4 * MIB, "bytes", "of a whole schema as JSON; a push writes it in one transaction")
 IMPORT_BYTES = Limit(4_096 * MIB, "bytes", "of one import, as it is sent and unpacked; kept on disk while it is read")
 IMPORT_LINE = Limit(4 * MIB, "bytes", "of one line of an import: a document of the largest size, escaped as JSON")
+UNKNOWN_NAMES = Limit(120, "names", "a minute for which a proxy asks in vain whether it may order a certificate")
 CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
 
 # --- Identity ---------------------------------------------------------------------------------------------------------
@@ -127,6 +128,19 @@ KEY_SET_REFRESHES = Limit(10, "refreshes", "a minute of one key set because a to
 LOOKUP_TIME = Limit(4_000, "ms", "for a look-up at a provider, its name's resolution included; a query waits no longer")
 LOOKUPS = Limit(32, "look-ups", "at providers at once, of all deployments together")
 EGRESS_URL = Limit(2_048, "characters", "of a URL that a tenant, or somebody a tenant named, sends this server to")
+
+# --- The way out ------------------------------------------------------------------------------------------------------
+# Fewer than SYSCALLS_AT_ONCE: however many answers one call waits for, it can still read, give up, and use documents.
+FETCHES = Limit(48, "fetches", "of one deployment at once, their bodies included; each holds a connection and a window")
+FETCHES_TOGETHER = Limit(512, "fetches", "of all deployments at once; connections are descriptors of the server")
+FETCH_URL = Limit(16 * KIB, "characters", "of a URL that is fetched; signed addresses are long")
+FETCH_REQUEST = Limit(20 * MIB, "bytes", "of the body that a fetch sends")
+FETCH_RESPONSE = Limit(20 * MIB, "bytes", "of the body that a fetch gets, unpacked; twice as much on the wire")
+FETCH_REDIRECTS = Limit(20, "redirects", "followed by one fetch; what the Fetch standard says")
+FETCH_SILENCE = Limit(60_000, "ms", "in which a server neither takes nor sends anything before a fetch gives it up")
+FETCH_WINDOW = Limit(256 * KIB, "bytes", "of a fetched body that wait here for their reader; then the server waits")
+FETCH_REFUSALS = Limit(32, "lines", "in the log about refused fetches of one call; the others only raise")
+EGRESS_ENTRIES = Limit(256, "entries", "in the list of hosts that one deployment may connect to")
 
 # --- Node-style actions -----------------------------------------------------------------------------------------------
 LANE_TASKS = Limit(256, "tasks", "processes and threads of one lane at once; Node.js has 11 before it does anything")

@@ -16,9 +16,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from runtime.adapters.file_logs import FileLogs
+from runtime.adapters.logs.files import FileLogs, Writers
 from runtime.adapters.outbound.key_sets import HttpKeySets
+from runtime.adapters.outbound.web import HttpWeb
 from runtime.adapters.postgres.bell import Bell
 from runtime.adapters.postgres.connections import Connections
 from runtime.adapters.postgres.documents import PostgresDocuments
@@ -30,9 +32,9 @@ from runtime.edge.app import App, Door
 from runtime.edge.app import House as Behind
 from runtime.edge.function_api import Queries
 from runtime.edge.functions.tools import Steward
-from runtime.edge.hosts import Addresses, Listener
+from runtime.edge.hosts import Addresses, Hosts, Listener
 from runtime.edge.problems import Details
-from runtime.egress.rules import Rules
+from runtime.egress.rules import Plain, Rules
 from runtime.errors import WarrenError
 from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
@@ -55,6 +57,7 @@ from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
 from runtime.syscalls import documents, functions, identity
+from runtime.syscalls.outbound.entries import Fetching
 from runtime.syscalls.table import Table
 from runtime.syscalls.transaction import Transactions
 
@@ -120,10 +123,6 @@ class Router:
         steward: Steward | None = None,
     ) -> Door:
         """The ASGI application of one listener; ``fallback`` answers what is no deployment's."""
-        chosen = self.settings
-        addresses = Addresses(
-            chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
-        )
         behind = Behind(
             self.conductor,
             self.directory,
@@ -131,18 +130,41 @@ class Router:
             self.clock,
             admits,
             self.identification.identify,
-            Details(chosen.error_details),
+            Details(self.settings.error_details),
             release,
             self.queries,
             self.live,
             steward,
         )
-        return Door(behind, addresses, listener, fallback)
+        return Door(behind, self.addresses, listener, fallback)
+
+    @property
+    def addresses(self) -> Addresses:
+        """What the operator chose about host names."""
+        chosen = self.settings
+        return Addresses(
+            chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
+        )
+
+    async def serves(self, domain: str) -> bool:
+        """Whether a deployment answers at this host name."""
+        place = Hosts(self.addresses, Listener.MAIN).find([(b"host", domain.encode("latin-1", "replace"))])
+        if place.may_be_custom:
+            return await self.directory.find_domain(place.domain) is not None
+        return place.name is not None and await self.directory.find(place.name) is not None
 
     async def remove(self, name: DeploymentName) -> None:
         """End what a deleted deployment runs, and remove its documents."""
         self.pool.remove(name)
         await self.cellar.documents.delete(name)
+
+
+class _Outside(NamedTuple):
+    """What has to do with servers elsewhere."""
+
+    analyst: Analyst
+    identification: Identification
+    fetching: Fetching
 
 
 @asynccontextmanager
@@ -151,7 +173,9 @@ async def open_cellar(settings: Settings, clock: SystemClock) -> AsyncIterator[C
     async with AsyncExitStack() as stack:
         data = settings.data
         data.mkdir(parents=True, exist_ok=True)
-        files = FileLogs(data / "logs", clock)
+        # Whoever shares a database may share a directory too.
+        writers = Writers.SEVERAL if settings.database_url is not None else Writers.ONE
+        files = FileLogs(data / "logs", clock, writers=writers)
         await files.start()
         stack.push_async_callback(files.close)
         if settings.database_url is not None:
@@ -195,14 +219,19 @@ async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, has
         await zygote.start()
         stack.push_async_callback(zygote.stop)
         _warn_of_missing_layers(zygote)
+        # Before the isolates, so that it is closed after those who use it.
+        web = HttpWeb(Rules(settings.egress_allow, Plain.ALLOWED, settings.own_ports()))
+        stack.push_async_callback(web.close)
         pool = _pool(settings, zygote, clock, cellar.logs)
         stack.push_async_callback(pool.stop)
-        rules = Rules(settings.egress_allow)
+        rules = Rules(settings.egress_allow, own_ports=settings.own_ports())
         key_sets = HttpKeySets(rules)
         stack.push_async_callback(key_sets.close)
+        fetching = Fetching(web, cellar.logs, clock)
         identification = Identification(key_sets, clock)
         stack.callback(identification.close)
-        router = _assemble(settings, cellar, clock, zygote, pool, Analyst(pool, rules), identification)
+        outside = _Outside(Analyst(pool, rules), identification, fetching)
+        router = _assemble(settings, cellar, clock, zygote, pool, outside)
         stack.callback(router.queries.moments.end)
         await pool.start()
         if cellar.bell is not None:
@@ -242,8 +271,7 @@ def _assemble(
     clock: SystemClock,
     zygote: Zygote,
     pool: Pool,
-    analyst: Analyst,
-    identification: Identification,
+    outside: _Outside,
 ) -> Router:
     def system_variables(name: DeploymentName) -> Mapping[str, str]:
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
@@ -253,7 +281,8 @@ def _assemble(
 
     directory = Directory(cellar.registry.deployments, system_variables, stand_down)
     transactions = Transactions(cellar.documents, clock, cellar.secret)
-    table = Table([*documents.ENTRIES, *identity.ENTRIES, *functions.Functions(lambda: conductor).entries()])
+    calls = functions.Functions(lambda: conductor).entries()
+    table = Table([*documents.ENTRIES, *identity.ENTRIES, *calls, *outside.fetching.entries()])
     admission = Admission()
     conductor = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock))
     observer = Observer(directory.find, conductor, transactions, SystemFunctions())
@@ -269,8 +298,8 @@ def _assemble(
         admission,
         directory,
         conductor,
-        analyst,
-        identification,
+        outside.analyst,
+        outside.identification,
         transactions,
         live,
         queries,

@@ -38,7 +38,7 @@ from runtime.ports import Clock, Logs
 from runtime.protocol.declaration import Kind
 from runtime.protocol.messages import Failure, Head, HeaderList, Level, Reason
 from runtime.syscalls.schemas.arguments import ArgumentIds
-from runtime.syscalls.table import Caller, Table
+from runtime.syscalls.table import Belongings, Caller, Table
 from runtime.syscalls.tickets import Ticket, Tickets
 from runtime.syscalls.transaction import Transaction, Transactions
 
@@ -272,6 +272,7 @@ class Conductor:
             transaction,
             invocation.identity,
             job,
+            Belongings() if transaction is None else None,
         )
         return Window(self._rooms.table, caller, function, self._rooms.logs, self._clock)
 

@@ -29,9 +29,13 @@ from runtime.ports.logs import (
 from runtime.ports.outside import (
     Clock,
     Desk,
+    FetchFailed,
+    Incoming,
     KeySets,
     LookupFailed,
+    Outgoing,
     Reading,
+    Web,
 )
 from runtime.ports.queue import Agenda, Errands
 from runtime.ports.registry import (
@@ -53,8 +57,10 @@ __all__ = [
     "Desk",
     "DocumentStore",
     "Errands",
+    "FetchFailed",
     "Followed",
     "Following",
+    "Incoming",
     "KeyRange",
     "KeySets",
     "KeySummary",
@@ -64,11 +70,13 @@ __all__ = [
     "Logs",
     "LookupFailed",
     "Order",
+    "Outgoing",
     "Page",
     "Reading",
     "Snapshot",
     "Variables",
     "VersionSummary",
     "Versions",
+    "Web",
     "Write",
 ]

@@ -9,5 +9,6 @@
 `reading`      which part of an index is meant, and where somebody goes on
 `functions`    ``run.*``
 `identity`     ``auth.*``
+`outbound`     ``fetch.*``
 `tickets`      was this mutation run before?
 """

@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from control_plane.app import create_app
 from control_plane.auth import hash_secret
 from control_plane.office import Office
+from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_documents import MemoryDocuments
-from runtime.adapters.memory_logs import MemoryLogs
 from runtime.adapters.memory_registry import MemoryRegistry
 from runtime.errors import PushRefused
 from runtime.names import DeploymentName
@@ -84,6 +84,10 @@ class AtWork:
         assert await self.registry.deployments.summary(name) is not None
         self.removed.append(name)
 
+    async def serves(self, domain: str) -> bool:
+        """Whether the first label of this name is a deployment's."""
+        return await self.registry.deployments.summary(DeploymentName(domain.partition(".")[0])) is not None
+
     async def ready(self) -> Mapping[str, str | None]:
         """How the parts are."""
         return {"registry": None, **self.failing}
@@ -147,6 +151,7 @@ def _office(work: AtWork) -> Office:
         admin_key_hash=hash_secret(ADMIN_KEY),
         site_url=lambda name: f"http://{name}.site.localhost:3210",
         cloud_url=lambda name: f"http://{name}.cloud.localhost:3210",
+        serves=work.serves,
         ready=work.ready,
         metrics=lambda: "warren_requests_total 1\n",
         version="1.2.3",
