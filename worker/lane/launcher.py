@@ -31,6 +31,9 @@ _START_TIME = 30.0
 _DATAGRAM = 64 * 1024
 # Threads that wait for the resolver, for all lanes together; a lane's slow names must not fill the loop's own.
 _RESOLVERS = 16
+_TASKS = (
+    "processes and threads, counted by the kernel under a uid of their own, or let through by the host in their turn"
+)
 
 
 class Launcher:
@@ -41,7 +44,7 @@ class Launcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._layers: tuple[Layer, ...] = ()
-        self._network = True
+        self._network = self._heard = True
         self._starting = asyncio.Lock()
         self._resolvers = ThreadPoolExecutor(_RESOLVERS, "lane-names")
 
@@ -57,10 +60,15 @@ class Launcher:
                 await self._stop_process()
                 what = "; ".join(f"{layer.name} ({layer.detail})" for layer in missing)
                 raise SandboxUnavailable(f"Node-style actions cannot run safely here, missing: {what}")
-            self._network = True
-            network = await try_network(self._open)
+            self._network = self._heard = True
+            network, self._heard = await try_network(self._open)
             self._network = network.holds
-            self._layers += (network,)
+            counted = any(each.name == "lane_other_uid" and each.holds for each in self._layers)
+            tasks = Layer("lane_tasks", Requirement.MANDATORY, counted or self._heard, _TASKS)
+            self._layers += (tasks, network)
+            if not tasks.holds:
+                await self._stop_process()
+                raise SandboxUnavailable(f"Node-style actions cannot run safely here: nothing can be had of {_TASKS}")
 
     def report(self) -> tuple[Layer, ...]:
         """Say what each layer of the lane's wall does here, as it was tried at the start."""
@@ -79,7 +87,7 @@ class Launcher:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         line, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with channel, keepers, file_of(what, network=judge is not None, heard=self._network) as file:
+            with channel, keepers, file_of(what, network=judge is not None, heard=self._heard) as file:
                 self._send([keepers.fileno(), channel.fileno(), writer, file.fileno()])
             opening = Line(line, judge, self._resolve)
             return LaneProcess(await opening.opened(), ours, reader, opening)

@@ -59,17 +59,17 @@ class _OneDoor:
         """What is refused here is meant to be."""
 
 
-async def try_network(open_lane: OpenLane) -> Layer:
-    """Open a lane that connects, and say whether its connects are judged."""
+async def try_network(open_lane: OpenLane) -> tuple[Layer, bool]:
+    """Open a lane that connects; whether its connects are judged, and whether the host hears of calls at all."""
     detail = "a connect is heard of, judged, and made by the host"
     try:
         async with asyncio.timeout(_TIME):
             status = await _connect_twice(open_lane)
     except (OurMistake, OSError, TimeoutError) as error:
-        return Layer(_NAME, Requirement.RECOMMENDED, False, f"no network: {error or 'no answer'}")
+        return Layer(_NAME, Requirement.RECOMMENDED, False, f"no network: {error or 'no answer'}"), False
     if status != 0:
         detail = f"no network: the trial ended with {status}; the host may not look at its processes, or Linux < 5.9"
-    return Layer(_NAME, Requirement.RECOMMENDED, status == 0, detail)
+    return Layer(_NAME, Requirement.RECOMMENDED, status == 0, detail), True
 
 
 async def _connect_twice(open_lane: OpenLane) -> int:

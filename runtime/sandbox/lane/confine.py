@@ -76,15 +76,20 @@ def become(plan: LanePlan, order: Order, ends: Ends, status: int, keeper: int) -
     """Turn this process into the ordered program; what fails is written to ``status``, which closes when it runs."""
     try:
         _arrange_descriptors(ends, status)
-        confine(plan, order, keeper)
+        counted = confine(plan, order, keeper)
+        if not (counted or order.heard):
+            raise RuntimeError("lane_tasks: nothing would bound its processes")
         os.execve(order.command[0], order.command, order.environment)
     except BaseException as error:
         os.write(_STATUS, f"{type(error).__name__}: {error}".encode()[:2000])
     os._exit(lockdown.LOCKDOWN_FAILED)
 
 
-def confine(plan: LanePlan, order: Order, keeper: int) -> None:
-    """Give up everything that the lane does not have, for good, and prove it. The line must be at its place."""
+def confine(plan: LanePlan, order: Order, keeper: int) -> bool:
+    """Give up all that the lane does not have, for good, and prove it; whether the kernel counts its processes.
+
+    The line must be at its place.
+    """
     os.setpgid(0, 0)
     lockdown.be_first_to_go()
     lockdown.die_with(keeper)
@@ -106,6 +111,7 @@ def confine(plan: LanePlan, order: Order, keeper: int) -> None:
     _reset_signals()
     _put_on_the_filter(plan, order, counted=uid is not None)
     prove()
+    return uid is not None
 
 
 def _arrange_descriptors(ends: Ends, status: int) -> None:
