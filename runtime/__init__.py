@@ -32,6 +32,7 @@ from runtime.sdk.functions import (
 from runtime.sdk.outbound.fetch import fetch
 from runtime.sdk.references import api, internal
 from runtime.sdk.router import HttpRouter
+from runtime.sdk.scheduling.scheduler import Retry
 from runtime.sdk.validators import v
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "PaginationResult",
     "Request",
     "Response",
+    "Retry",
     "URLSearchParams",
     "UserIdentity",
     "action",

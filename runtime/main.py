@@ -26,6 +26,7 @@ from runtime.adapters.postgres.connections import Connections
 from runtime.adapters.postgres.documents import PostgresDocuments
 from runtime.adapters.postgres.registry import PostgresRegistry
 from runtime.adapters.postgres.schema import migrate
+from runtime.adapters.queue.memory_agenda import MemoryAgenda
 from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.adapters.sqlite_registry import SqliteRegistry
 from runtime.edge.app import App, Door
@@ -40,6 +41,7 @@ from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
 from runtime.execution.conductor import Conductor, Rooms
 from runtime.execution.directory import Directory
+from runtime.execution.jobs.jobs import Jobs
 from runtime.execution.live.live import Live
 from runtime.execution.live.moments import Moments
 from runtime.execution.observing import Observer
@@ -52,12 +54,14 @@ from runtime.isolates.pool import Pool, PoolSettings
 from runtime.isolates.watchdog import Watchdog
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName
-from runtime.ports import DocumentStore, LogEntry, Logs
+from runtime.ports import Agenda, DocumentStore, LogEntry, Logs
 from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
 from runtime.syscalls import documents, functions, identity
 from runtime.syscalls.outbound.entries import Fetching
+from runtime.syscalls.scheduling.entries import Scheduling
+from runtime.syscalls.scheduling.outstanding import Outstanding
 from runtime.syscalls.table import Table
 from runtime.syscalls.transaction import Transactions
 
@@ -113,6 +117,8 @@ class Router:
     transactions: Transactions
     live: Live
     queries: Queries
+    agenda: Agenda
+    jobs: Jobs
 
     def door(
         self,
@@ -160,11 +166,12 @@ class Router:
 
 
 class _Outside(NamedTuple):
-    """What has to do with servers elsewhere."""
+    """What has to do with servers elsewhere, and where it is noted what is due."""
 
     analyst: Analyst
     identification: Identification
     fetching: Fetching
+    agenda: Agenda
 
 
 @asynccontextmanager
@@ -212,8 +219,13 @@ def _kept_secret(path: Path) -> bytes:
 
 
 @asynccontextmanager
-async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, hash_seed: int) -> AsyncIterator[Router]:
-    """A router, from its zygote to its conductor; raises `SandboxUnavailable` where the wall cannot stand."""
+async def run_router(
+    settings: Settings, cellar: Cellar, clock: SystemClock, hash_seed: int, agenda: Agenda | None = None
+) -> AsyncIterator[Router]:
+    """A router, from its zygote to its conductor; raises `SandboxUnavailable` where the wall cannot stand.
+
+    What is scheduled is noted in ``agenda``, for whoever does what is due (`Router.jobs`).
+    """
     async with AsyncExitStack() as stack:
         zygote = Zygote(hash_seed)
         await zygote.start()
@@ -230,8 +242,9 @@ async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, has
         fetching = Fetching(web, cellar.logs, clock)
         identification = Identification(key_sets, clock)
         stack.callback(identification.close)
-        outside = _Outside(Analyst(pool, rules), identification, fetching)
+        outside = _Outside(Analyst(pool, rules), identification, fetching, agenda or MemoryAgenda())
         router = _assemble(settings, cellar, clock, zygote, pool, outside)
+        stack.push_async_callback(router.jobs.stop)
         stack.callback(router.queries.moments.end)
         await pool.start()
         if cellar.bell is not None:
@@ -280,15 +293,19 @@ def _assemble(
         pool.stand_down(name, deployment.version if deployment is not None else None)
 
     directory = Directory(cellar.registry.deployments, system_variables, stand_down)
-    transactions = Transactions(cellar.documents, clock, cellar.secret)
+    transactions = Transactions(cellar.documents, clock, cellar.secret, outside.agenda)
+    scheduling = Scheduling(transactions, Outstanding()).entries()
     calls = functions.Functions(lambda: conductor).entries()
-    table = Table([*documents.ENTRIES, *identity.ENTRIES, *calls, *outside.fetching.entries()])
+    fetching = outside.fetching.entries()
+    table = Table([*documents.ENTRIES, *identity.ENTRIES, *calls, *scheduling, *fetching])
     admission = Admission()
     conductor = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock))
     observer = Observer(directory.find, conductor, transactions, SystemFunctions())
     live = Live(cellar.documents, observer.observe)
     directory.listeners.append(live.changed)
     queries = Queries(observer.observe, Moments(cellar.documents))
+    jobs = Jobs(directory.find, conductor, transactions, outside.agenda, cellar.logs, clock)
+    directory.listeners.append(jobs.changed)
     return Router(
         settings,
         clock,
@@ -303,6 +320,8 @@ def _assemble(
         transactions,
         live,
         queries,
+        outside.agenda,
+        jobs,
     )
 
 

@@ -37,7 +37,17 @@ from runtime.ports.outside import (
     Reading,
     Web,
 )
-from runtime.ports.queue import Agenda, Errands
+from runtime.ports.queue import (
+    Agenda,
+    Analysis,
+    Call,
+    DueBook,
+    Errand,
+    ErrandDesk,
+    Errands,
+    Knocks,
+    Taken,
+)
 from runtime.ports.registry import (
     Deployments,
     DeploymentSummary,
@@ -50,12 +60,17 @@ from runtime.ports.registry import (
 
 __all__ = [
     "Agenda",
+    "Analysis",
+    "Call",
     "Clock",
     "Commit",
     "DeploymentSummary",
     "Deployments",
     "Desk",
     "DocumentStore",
+    "DueBook",
+    "Errand",
+    "ErrandDesk",
     "Errands",
     "FetchFailed",
     "Followed",
@@ -65,6 +80,7 @@ __all__ = [
     "KeySets",
     "KeySummary",
     "Keys",
+    "Knocks",
     "LogEntry",
     "LogQuery",
     "Logs",
@@ -74,6 +90,7 @@ __all__ = [
     "Page",
     "Reading",
     "Snapshot",
+    "Taken",
     "Variables",
     "VersionSummary",
     "Versions",

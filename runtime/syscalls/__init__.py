@@ -9,6 +9,7 @@
 `reading`      which part of an index is meant, and where somebody goes on
 `functions`    ``run.*``
 `identity`     ``auth.*``
+`settling`     what becomes durable together with a mutation: sync clients' tickets, scheduled functions
+`scheduling`   ``scheduler.*``, and what is due
 `outbound`     ``fetch.*``
-`tickets`      was this mutation run before?
 """
