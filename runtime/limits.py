@@ -118,7 +118,9 @@ CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; 
 # --- Packages of Node-style modules -----------------------------------------------------------------------------------
 PACKAGE_REQUIREMENTS = Limit(256, "requirements", "in one requirements.txt, and dependencies in one package.json")
 PACKAGE_TEXT = Limit(1_024, "characters", "of one requirement, its hashes left out")
-PACKAGE_LOCK = Limit(2 * MIB, "bytes", "of what a requirements.txt or package.json resolves to; it is kept in the version")
+PACKAGE_LOCK = Limit(
+    2 * MIB, "bytes", "of what a requirements.txt or package.json resolves to; it is kept in the version"
+)
 PACKAGE_BYTES = Limit(1_024 * MIB, "bytes", "of everything installed for one engine of one bundle")
 PACKAGE_FILES = Limit(100_000, "files", "and folders, installed for one engine of one bundle")
 PACKAGE_TIME = Limit(180_000, "ms", "of one run of uv or npm, what it downloads included")

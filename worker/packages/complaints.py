@@ -22,10 +22,11 @@ _PATH = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+[\w.+-]*")
 _UNREACHABLE = re.compile(
     r"\b(?:dns error|error sending request|connection refused|tcp connect error|operation timed out|certificate"
     r"|connect ECONNREFUSED|code (?:ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH"
-    r"|ERR_SOCKET_TIMEOUT|ERR_SSL\w*|\w*CERT\w*)|HTTP status (?:server|client) error|code E(?:401|403|407|429|5\d\d))\b",
+    r"|ERR_SOCKET_TIMEOUT|ERR_SSL\w*|\w*CERT\w*)|HTTP status (?:server|client) error"
+    r"|code E(?:401|403|407|429|5\d\d))\b",
     re.IGNORECASE,
 )
-_UV_LEAD = re.compile(r"^\s*(?:error|cause):\s*|^\s*[×╰─▶│├]+\s*")
+_UV_LEAD = re.compile(r"^\s*(?:error|cause):\s*|^\s*[\u00d7\u2500-\u25b6]+\s*")
 _NPM_LEAD = re.compile(r"^npm (?:error|ERR!)\s?(?:code \w+|\d{3}|notarget|syscall \w+|errno \S+)?\s*")
 _NPM_NOISE = re.compile(
     r"A complete log of this run|^\s*at |^Note that you can also|^tarball, folder|^[{}]|^\s*\w+: .*,?$|^In most cases"

@@ -27,7 +27,7 @@ FILES = {Engine.PYTHON: requirements.FILE, Engine.NODE: manifest.FILE}
 async def folder_name(tools: Tools, engine: Engine, lock: str) -> str:
     """The name of what this lock becomes on this machine."""
     mark = tools.python_tag if engine is Engine.PYTHON else await tools.node_tag()
-    return f"{engine}-{hashlib.sha256(f'{mark}\0{lock}'.encode()).hexdigest()[:40]}"
+    return f"{engine}-{hashlib.sha256(b'|'.join((mark.encode(), lock.encode()))).hexdigest()[:40]}"
 
 
 async def install(tools: Tools, engine: Engine, lock: str, folder: Path) -> tuple[Path, Measure]:

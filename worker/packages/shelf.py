@@ -1,14 +1,14 @@
 """Where do installed packages lie, and for how long?
 
-Folders by name, each made once and then never changed, shared by every version and deployment that needs the same. Knows
-nothing of what is in them.
+Folders by name, each made once and then never changed, shared by every version and deployment that needs the same.
+Knows nothing of what is in them.
 
 Rules
 1. A folder is in its place whole or not at all: it is made elsewhere on the same disk and renamed, after it was written
    through. Whoever is killed leaves work that nobody uses, and that the next one removes.
 2. Who asks for what is being made waits for it, in this process or another.
-3. A folder in use is never removed. Among the others the one that was not used for longest goes first, when all together
-   take more than their space.
+3. A folder in use is never removed. Among the others the one that was not used for longest goes first, when all
+   together take more than their space.
 4. Locks are the kernel's (`flock`): they end with the process that holds them, however it ends.
 """
 

@@ -1,7 +1,7 @@
 """How are uv and npm run?
 
-Each in a process group of its own, with an environment made from nothing, limits of the kernel, a time limit, and an eye
-on what it writes. Knows nothing of what they are asked to do.
+Each in a process group of its own, with an environment made from nothing, limits of the kernel, a time limit, and an
+eye on what it writes. Knows nothing of what they are asked to do.
 
 Rules
 1. The environment holds what the operator has set for these tools (`settings.package_variables`), and nothing else of
@@ -30,8 +30,13 @@ from worker.packages.settling import measure
 
 _OUTPUT = 64 * 1024
 _GLANCE = 1.0
-# The shell sets the limits of what it becomes: nothing runs without them, not even for a moment.
-_LIMITED = 'ulimit -c 0 -n 4096 -t "$0" -f "$1" -d "$2"; shift 2; exec "$@"'
+# The shell sets the limits of what it becomes: nothing runs without them, not even for a moment. One that cannot be set
+# is stricter already.
+_LIMITED = """
+{ ulimit -c 0; ulimit -n 4096 || :; ulimit -t "$0" || :; ulimit -f "$1" || :; ulimit -d "$2" || :; } 2>/dev/null
+shift 2
+exec "$@"
+"""
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
