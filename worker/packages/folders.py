@@ -33,7 +33,8 @@ class Opened:
     @property
     def node(self) -> Path | None:
         """The node_modules of the scripts."""
-        return self._path(Engine.NODE)
+        folder = self._path(Engine.NODE)
+        return folder / "node_modules" if folder is not None else None
 
     def close(self) -> None:
         """They are not used any more. Twice is harmless."""

@@ -71,8 +71,12 @@ async def _install_node(tools: Tools, lock: str, folder: Path) -> Path:
     asked = {**document["packages"][""], "private": True}
     await asyncio.to_thread(write_documents, folder, {manifest.FILE: asked, manifest.LOCK_FILE: document})
     await attempt(tools, folder, [tools.npm, "ci", *NPM_FLAGS], manifest.FILE, {})
-    installed = folder / "node_modules"
-    installed.mkdir(exist_ok=True)  # every dependency may be for another kind of machine
-    await asyncio.to_thread(remove, installed / ".bin")
-    (installed / ".package-lock.json").unlink(missing_ok=True)
+    made = folder / "node_modules"
+    made.mkdir(exist_ok=True)  # every dependency may be for another kind of machine
+    await asyncio.to_thread(remove, made / ".bin")
+    (made / ".package-lock.json").unlink(missing_ok=True)
+    # Node.js finds what a package requires only below a folder of that name.
+    installed = folder / "installed"
+    installed.mkdir()
+    made.rename(installed / made.name)
     return installed

@@ -76,7 +76,9 @@ def read_lock(manifest: Manifest, data: bytes, file: str = LOCK_FILE) -> dict[st
     if document.get("lockfileVersion") not in (2, 3) or not isinstance(entries, dict):
         message = "this lock is not of version 2 or 3: make it anew with `npm install` of npm 7 or later"
         raise PushRefused([Diagnostic(file, 1, message)])
-    wrong = [Diagnostic(file, _line(data, place), reason) for place, reason in _lock_objections(entries)]
+    # A lock that was made here names no address of the registry: one that is in it leads elsewhere.
+    origins = ("https://", "http://") if file == LOCK_FILE else ()
+    wrong = [Diagnostic(file, _line(data, place), reason) for place, reason in _lock_objections(entries, origins)]
     if wrong:
         raise PushRefused(wrong[: limits.DIAGNOSTICS])
     asked = manifest.document()
@@ -99,7 +101,7 @@ def _objection(name: str, versions: Any) -> str | None:
     return None
 
 
-def _lock_objections(entries: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _lock_objections(entries: Mapping[str, Any], origins: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for place, entry in entries.items():
         if not place:
             continue
@@ -107,10 +109,10 @@ def _lock_objections(entries: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if not _PLACE.fullmatch(place) or not isinstance(entry, dict) or entry.get("link"):
             yield place, f"{shown!r} is no package of the registry: links and folders are not installed"
             continue
-        version, resolved = entry.get("version"), entry.get("resolved", "https://")
+        version, resolved = entry.get("version"), entry.get("resolved")
         if not isinstance(version, str) or not _VERSION.fullmatch(version):
             yield place, f"{shown}: its version is not one of the registry"
-        elif not isinstance(resolved, str) or not resolved.startswith(("https://", "http://")):
+        elif resolved is not None and not str(resolved).startswith(origins):
             yield place, f"{shown}: it comes from {str(resolved)[:80]!r} and not from the registry"
         elif not (entry.get("inBundle") or _is_hash(entry.get("integrity"))):
             yield place, f"{shown}: it has no integrity (a SHA-256, SHA-384 or SHA-512)"
