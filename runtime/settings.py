@@ -279,7 +279,7 @@ def document() -> str:
         "## For uv and npm",
         "",
         "They install the [packages](packages.md) of Node-style modules on a worker, with an environment made from",
-        "nothing. These variables of the server are passed on to them, and no others; configuration files are not read.",
+        "nothing. These variables of the server are passed on to them and no others. Configuration files are not read.",
         "",
         "| variables | what they are |",
         "|---|---|",

@@ -179,7 +179,7 @@ async def test_what_is_not_what_the_lock_says_is_not_installed(index: PackageInd
     index.add_wheel("one", "1.0", ONE)
     packages = await locks(folders, bundle("one"))
     index.add_wheel("one", "1.0", {"one/__init__.py": "import os; os.abort()"})
-    with pytest.raises(PushRefused, match="(?i)hash"):
+    with pytest.raises(PushRefused, match=r"(?i)hash"):
         await folders.open(packages)
 
 

@@ -24,7 +24,7 @@ from runtime.protocol.declaration import Diagnostic
 FILE = "package.json"
 LOCK_FILE = "package-lock.json"
 
-_NAME = r"(?:@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~_-][A-Za-z0-9._~-]*"
+_NAME = r"(?:@[A-Za-z0-9~_][A-Za-z0-9._~-]*/)?[A-Za-z0-9~_][A-Za-z0-9._~-]*"
 _WHOLE_NAME = re.compile(_NAME)
 _VERSIONS = re.compile(rf"(?:npm:{_NAME}@?)?[A-Za-z0-9.*^~<>=| +-]*")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]*")

@@ -27,7 +27,8 @@ _REQUIREMENT = re.compile(
 )
 _HASHES = re.compile(r"(?:\s+--hash=sha256:[0-9a-f]{64})+\Z")
 _COMMENT = re.compile(r"(?:\A|\s)#.*\Z")
-_ELSEWHERE = re.compile(r"@|://|\A[./~\\]|\.(?:whl|zip|tar\.gz)\b|\Agit\+|\Afile:")
+_ARCHIVE = re.compile(r"\.(?:whl|zip|egg|tar(?:\.\w+)?|tgz)\s*(?:;|\Z)", re.IGNORECASE)
+_ELSEWHERE = re.compile(rf"@|://|\A[./~\\]|\Agit\+|\Afile:|{_ARCHIVE.pattern}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _objection(line: str) -> str | None:
         return f"{shown}: other files are not read; write what they require here"
     if line.startswith("-"):
         return f"{shown}: options are not followed; the server's operator chooses where packages come from"
-    if _REQUIREMENT.fullmatch(line):
+    if _REQUIREMENT.fullmatch(line) and not _ARCHIVE.search(line):
         return None
     if _ELSEWHERE.search(line):
         return f"{shown}: packages come from the server's package index, by name; not from URLs, repositories or paths"

@@ -118,10 +118,12 @@ class Shelf:
         self._remove_what_was_left()
         while True:
             folder = Path(tempfile.mkdtemp(dir=self._work))
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if _try_lock(lock, fcntl.LOCK_EX) and _is_at(lock, folder):
-                return folder, lock
-            os.close(lock)
+            # Between the two somebody may take it for one that was left.
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                if _try_lock(lock, fcntl.LOCK_EX) and _is_at(lock, folder):
+                    return folder, lock
+                os.close(lock)
 
     def _remove_what_was_left(self) -> None:
         for left in self._work.iterdir():
