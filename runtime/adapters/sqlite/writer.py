@@ -32,6 +32,7 @@ _LAST_NUMBER = "SELECT max(number) FROM documents"
 _decode_keys = msgspec.msgpack.Decoder(list[bytes]).decode
 _encode_keys = msgspec.msgpack.Encoder().encode
 
+
 class FileLocked(Exception):
     """Another process is writing to the file."""
 
