@@ -19,7 +19,7 @@ from runtime.isolates.isolate import Isolate
 from runtime.isolates.process import IsolateProcess
 from runtime.names import DeploymentName, RequestId, VersionNumber, parse_function_path
 from runtime.protocol import values
-from runtime.protocol.declaration import Declaration, Engine, Kind
+from runtime.protocol.declaration import Declaration, Engine, Kind, Packages
 from runtime.protocol.messages import Failure, Level
 from worker.node_style.crews import Crews, Sizes
 from worker.node_style.keeping import Keeper
@@ -110,16 +110,17 @@ class Desk:
 class House:
     """Crews of one deployment, and everything that was said in them."""
 
-    def __init__(self, folder: Path, sizes: Sizes = Sizes(4, 2)) -> None:
+    def __init__(self, folder: Path, processes: int = 4, per_crew: int = 2) -> None:
         self.launcher = Unconfined(folder)
         self.clock = Clock()
         self.packages: Path | None = None
+        self.open_folders = 0
         self.lines: list[tuple[Level, str]] = []
         self.asked: list[tuple[str, Any]] = []
         self.said = asyncio.Event()
         self.own_lines: list[str] = []
         self.lost: asyncio.Queue[str] = asyncio.Queue()
-        self.crews = Crews(self.launcher, self._packages, sizes, self.clock)
+        self.crews = Crews(self.launcher, self._open, Sizes(processes, per_crew), self.clock)
         self.crews.on_line = lambda name, line: self.own_lines.append(line.text)
         self.crews.on_lost = lambda name, reason: self.lost.put_nowait(reason)
         self.node_style = NodeStyle(self.crews, self._converse)
@@ -165,11 +166,28 @@ class House:
 
     async def _converse(self, invocation: Invocation, process: Isolate, seconds: float) -> Outcome:
         deadline = self.clock.monotonic() + min(seconds, self.seconds)
-        result = await process.call(invocation, Desk(self), self.clock.now(), deadline).outcome
+        conversation = process.call(invocation, Desk(self), self.clock.now(), deadline)
+        try:
+            result = await conversation.outcome
+        except asyncio.CancelledError:
+            conversation.stop(self.clock.monotonic())
+            raise
         return Failed(result) if isinstance(result, Failure) else Succeeded(result)
 
-    async def _packages(self, version: Version, engine: Engine) -> Path | None:
-        return self.packages
+    async def _open(self, packages: Packages | None) -> "Opened":
+        self.open_folders += 1
+        return Opened(self)
+
+
+class Opened:
+    """The packages of the house, in use."""
+
+    def __init__(self, house: House) -> None:
+        self.python = self.node = house.packages
+        self._house = house
+
+    def close(self) -> None:
+        self._house.open_folders -= 1
 
 
 def kill(pid: int) -> None:

@@ -3,5 +3,6 @@
 `programs`    what a process is started with
 `crews`       which process serves which deployment, and for how long
 `keeping`     who is told to stop, and which process is not worth keeping
+`opening`     what all of it needs
 `node_style`  an invocation in, an outcome out
 """

@@ -27,7 +27,7 @@ from runtime.names import DeploymentName
 from runtime.ports import Clock
 from runtime.protocol.declaration import Declaration, Engine
 from runtime.protocol.messages import Line, Load
-from worker.node_style.programs import Launcher, PackagesOf, Program
+from worker.node_style.programs import Folders, Launcher, OpenFolders, Program
 
 log = logging.getLogger("warren.worker")
 
@@ -62,9 +62,9 @@ OnLost = Callable[[DeploymentName, str], None]
 class Crews:
     """All Node-style processes of this worker."""
 
-    def __init__(self, launcher: Launcher, packages: PackagesOf, sizes: Sizes, clock: Clock) -> None:
+    def __init__(self, launcher: Launcher, open_folders: OpenFolders, sizes: Sizes, clock: Clock) -> None:
         self._launcher = launcher
-        self._packages = packages
+        self._open_folders = open_folders
         self._sizes = sizes
         self._clock = clock
         self.on_line: OnLine = lambda name, line: None
@@ -172,8 +172,7 @@ class Crews:
         await asyncio.shield(crew.starting)
 
     async def _start(self, crew: Crew) -> Isolate:
-        packages = await self._packages(crew.version, crew.engine)
-        process = await self._launch(Program(crew.engine, crew.name, packages))
+        process = await self._launch_with_packages(crew)
         process.on_line = lambda line: self.on_line(crew.name, line)
         process.on_lost = lambda lost, reason: self._leave(crew, lost, reason)
         load = Load(dict(crew.version.bundle), dict(crew.environment), crew.name, False, checked=True)
@@ -191,6 +190,20 @@ class Crews:
         else:
             process.retiring = True  # meanwhile the crew was disbanded; who waits asks its successor
             process.end(RETIRED)
+        return process
+
+    async def _launch_with_packages(self, crew: Crew) -> Isolate:
+        try:
+            folders = await self._open_folders(crew.version.declaration.packages)
+        except PushRefused as refused:
+            raise IsolateLost(f"the packages cannot be installed any more: {refused}") from None
+        path = folders.python if crew.engine is Engine.PYTHON else folders.node
+        try:
+            process = await self._launch(Program(crew.engine, crew.name, path))
+        except BaseException:
+            folders.close()
+            raise
+        self._keep(_close_with(process, folders))
         return process
 
     async def _launch(self, program: Program) -> Isolate:
@@ -259,6 +272,11 @@ async def _watch_end(process: Isolate) -> None:
     # A child that it has left behind may hold its channel open.
     await process.process.exit_status()
     process.end("its process ended")
+
+
+async def _close_with(process: Isolate, folders: Folders) -> None:
+    await process.process.exit_status()
+    folders.close()
 
 
 async def _loaded(process: Isolate, load: Load) -> Declaration:

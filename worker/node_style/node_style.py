@@ -30,7 +30,7 @@ class NodeStyle:
     """Runs Node-style actions in this process's crews."""
 
     def __init__(self, crews: Crews, converse: Converse) -> None:
-        self._crews = crews
+        self.crews = crews
         self._converse = converse
 
     async def run(self, invocation: Invocation) -> Outcome:
@@ -39,7 +39,7 @@ class NodeStyle:
         if declared is None or declared.engine is Engine.ISOLATE:
             text = f"there is no Node-style action {invocation.path}"
             return Failed(Failure(Reason.UNKNOWN, "LookupError", text))
-        process = await self._crews.acquire(invocation.deployment, invocation.version, declared.engine)
+        process = await self.crews.acquire(invocation.deployment, invocation.version, declared.engine)
         try:
             return await self._converse(invocation, process, _TIME)
         except IsolateLost as lost:

@@ -13,10 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from runtime.invocation import Version
 from runtime.isolates.process import IsolateProcess
 from runtime.names import DeploymentName
-from runtime.protocol.declaration import Engine
+from runtime.protocol.declaration import Engine, Packages
 
 _GUESTS = "runtime.sandbox.node_style"
 # Of what may be in use; the rest is Node's own and what lies outside its heap.
@@ -35,7 +34,8 @@ class Program:
         """What to execute; ``node`` is the Node.js to use."""
         packages = () if self.packages is None else (str(self.packages),)
         if self.engine is Engine.NODE:
-            return (node, _HEAP, str(_folder() / "javascript" / "main.mjs"), *packages)
+            # The packages are linked to: what one of them imports is looked for beside it, where it was linked.
+            return (node, _HEAP, "--preserve-symlinks", str(_folder() / "javascript" / "main.mjs"), *packages)
         return (sys.executable, "-P", "-s", "-m", f"{_GUESTS}.python_guest", *packages)
 
 
@@ -47,8 +47,26 @@ class Launcher(Protocol):
         ...
 
 
-PackagesOf = Callable[[Version, Engine], Awaitable[Path | None]]
-"""Where the packages of a version are, built if they are not there; raises `OurMistake` when they cannot be."""
+class Folders(Protocol):
+    """The packages of one bundle, for as long as somebody uses them."""
+
+    @property
+    def python(self) -> Path | None:
+        """What belongs into the path of a Python interpreter."""
+        ...
+
+    @property
+    def node(self) -> Path | None:
+        """A ``node_modules``, whatever its name."""
+        ...
+
+    def close(self) -> None:
+        """They are not used any more. Twice is harmless."""
+        ...
+
+
+OpenFolders = Callable[[Packages | None], Awaitable[Folders]]
+"""Has the packages of these locks there; raises `PushRefused` when they cannot be."""
 
 
 def _folder() -> Path:

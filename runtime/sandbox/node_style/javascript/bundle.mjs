@@ -3,17 +3,20 @@
 // The bundle's files are written into a scratch folder; bare names are looked up in the bundle's packages, and
 // "warren" beside them. Modules that begin with "use node" are imported; the others when one of those imports them.
 
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { register } from "./calls.mjs";
 import { REGISTERED } from "./sdk.mjs";
-import { bundle, describe, framesOf, pathOf } from "./tracebacks.mjs";
+import { bundle, describe, framesOf } from "./tracebacks.mjs";
 
-const DIRECTIVE = /^(?:\s+|\/\/[^\n]*\n|\/\*[^]*?\*\/)*(['"])use node\1/;
+// As runtime/protocol/node_style.py says it.
+const DIRECTIVE = /^\ufeff?(?:#![^\r\n]*)?(?:\s|\/\/[^\r\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)*(["'])use node\1[ \t\f]*(?:;|\/\/|\/\*|[\r\n]|$)/;
 const PATH = /^(?:[A-Za-z_][A-Za-z0-9_]*\/)*[A-Za-z_][A-Za-z0-9_]*\.m?js$/;
-const FAILED_AT = /^(file:\/\/\S+?):(\d+)/;
+const FAILED_AT = /^\S+?:(\d+)$/m;
+const CHECKED = 20;
 const SDK = fileURLToPath(new URL("sdk.mjs", import.meta.url));
 
 /** The bundle cannot be loaded, for these reasons. */
@@ -112,10 +115,18 @@ function lineOf(path, exported) {
 
 function importFailure(error, path) {
   const frame = framesOf(error).at(-1);
-  // A syntax error has no frame: its stack begins with the place.
-  const place = FAILED_AT.exec(typeof error?.stack === "string" ? error.stack : "");
-  const file = frame?.[0] ?? (place && pathOf(place[1])) ?? path;
-  const line = frame?.[1] ?? (place && pathOf(place[1]) ? Number(place[2]) : 1);
+  const [file, line] = frame ?? (error instanceof SyntaxError ? syntaxErrorIn(path) : undefined) ?? [];
   const message = describe(error).replaceAll(`${bundle.root}/`, "").replaceAll("file://", "");
-  return { file, line, message };
+  return { file: file ?? path, line: line ?? 1, message };
+}
+
+// Node tells the place of a syntax error to its standard error and to nobody else.
+function syntaxErrorIn(path) {
+  const others = [...bundle.lines.keys()].filter((other) => other !== path);
+  for (const candidate of [path, ...others].slice(0, CHECKED)) {
+    const checked = spawnSync(process.execPath, ["--check", join(bundle.root, candidate)], { encoding: "utf8" });
+    const place = FAILED_AT.exec(checked.stderr ?? "");
+    if (checked.status === 1 && place) return [candidate, Number(place[1])];
+  }
+  return undefined;
 }

@@ -9,7 +9,7 @@ import { LOG_LINES, SYSCALLS_AT_ONCE, SYSCALLS_PER_CALL } from "./limits.mjs";
 import { ApplicationError, FunctionError, functionPath, InvalidToken, LimitExceeded, REGISTERED } from "./sdk.mjs";
 import { failureOf } from "./tracebacks.mjs";
 import { Mismatch } from "./validators.mjs";
-import { decode, encode, InvalidValue, isPlain, measured, typeOf } from "./values.mjs";
+import { decode, encode, InvalidValue, isPlain, measured, shown, typeOf } from "./values.mjs";
 
 const [SYSCALL, RETURNED, FAILED, LINE] = [4, 5, 6, 10];
 const RAISED = { ValueError: RangeError, TypeError, FunctionError, LimitExceeded, InvalidToken };
@@ -153,10 +153,47 @@ function encodedArgs(args) {
   return new Raw(measured(encode(args, "args"), "arguments", LimitExceeded));
 }
 
-function seconds(value, what) {
-  const number = value instanceof Date ? value.getTime() : value;
-  if (typeof number !== "number" || !Number.isFinite(number)) throw new TypeError(`${what}, not ${typeOf(value)}`);
-  return number / 1000;
+function milliseconds(given, what) {
+  const number = given instanceof Date ? given.getTime() : given;
+  if (typeof number !== "number" || !Number.isFinite(number)) throw new TypeError(`${what}, not ${shown(given)}`);
+  return number;
+}
+
+function terms(retry) {
+  if (retry === undefined) return null;
+  const { maxAttempts, backoff = 1000, maxBackoff = 3600000, jitter = 0.5 } = retry;
+  const rule = "is {maxAttempts, backoff, maxBackoff, jitter}: a whole number from 1 to 100, milliseconds, milliseconds, 0 to 1";
+  const times = [backoff, maxBackoff].every((time) => typeof time === "number" && time >= 0 && time <= 604800000);
+  const part = typeof jitter === "number" && jitter >= 0 && jitter <= 1;
+  if (!Number.isInteger(maxAttempts) || maxAttempts < 1 || maxAttempts > 100 || !times || !part) {
+    throw new RangeError(`retry ${rule}; it is ${shown(retry)}`);
+  }
+  return [maxAttempts, backoff, maxBackoff, jitter];
+}
+
+/** What runs later. Times are milliseconds, as everywhere in JavaScript. */
+class Scheduler {
+  #call;
+
+  constructor(call) {
+    this.#call = call;
+  }
+
+  async runAfter(delay, ref, args = {}, { retry } = {}) {
+    const after = milliseconds(delay, "the delay of runAfter is a number of milliseconds");
+    if (after < 0) throw new RangeError(`the delay of runAfter is 0 or more milliseconds, not ${after}`);
+    return this.#call.syscall("scheduler.schedule", functionPath(ref), encodedArgs(args), "after", after, terms(retry));
+  }
+
+  async runAt(time, ref, args = {}, { retry } = {}) {
+    const at = milliseconds(time, "runAt takes a Date or milliseconds since 1970");
+    return this.#call.syscall("scheduler.schedule", functionPath(ref), encodedArgs(args), "at", at, terms(retry));
+  }
+
+  async cancel(id) {
+    if (typeof id !== "string") throw new TypeError(`a scheduled function is named by its id, not by ${typeOf(id)}`);
+    await this.#call.syscall("scheduler.cancel", id);
+  }
 }
 
 /** What an action can do: call the others, and the world outside. */
@@ -180,20 +217,7 @@ class ActionCtx {
   }
 
   get scheduler() {
-    const call = this.#call;
-    return {
-      runAfter: async (delay, ref, args = {}) => {
-        const after = seconds(delay, "a delay is a number of milliseconds");
-        return call.syscall("scheduler.run_after", after, functionPath(ref), encodedArgs(args));
-      },
-      runAt: async (time, ref, args = {}) => {
-        const at = seconds(time, "a time is a Date or a number of milliseconds since 1970");
-        return call.syscall("scheduler.run_at", at, functionPath(ref), encodedArgs(args));
-      },
-      cancel: async (id) => {
-        await call.syscall("scheduler.cancel", id);
-      },
-    };
+    return new Scheduler(this.#call);
   }
 
   get storage() {
