@@ -128,6 +128,22 @@ LOOKUP_TIME = Limit(4_000, "ms", "for a look-up at a provider, its name's resolu
 LOOKUPS = Limit(32, "look-ups", "at providers at once, of all deployments together")
 EGRESS_URL = Limit(2_048, "characters", "of a URL that a tenant, or somebody a tenant named, sends this server to")
 
+# --- Node-style actions -----------------------------------------------------------------------------------------------
+LANE_TASKS = Limit(256, "tasks", "processes and threads of one lane at once; Node.js has 11 before it does anything")
+LANE_DATA = Limit(
+    256 * MIB, "bytes", "that one process may reserve beyond its lane's memory: stacks, what V8 maps first"
+)
+LANE_FILE = Limit(256 * MIB, "bytes", "of one file in the scratch folder")
+LANE_SCRATCH = Limit(512 * MIB, "bytes", "of all files in the scratch folder, deleted ones that are open included")
+LANE_SCRATCH_FILES = Limit(20_000, "files", "in the scratch folder; counting them takes the keeper a moment")
+LANE_DESCRIPTORS = Limit(512, "descriptors", "of one process of a lane")
+LANE_CPU = Limit(7_200_000, "ms", "burnt by one process of a lane in its life; a backstop, calls have their own time")
+LANE_CONNECTS = Limit(256, "connects", "of one lane under way at once; the others are refused")
+LANE_QUESTIONS = Limit(64, "questions", "for names, of one lane under way at once")
+LANE_NAMES = Limit(4_096, "addresses", "whose names are remembered for one lane")
+LANE_REFUSALS = Limit(20, "lines", "a minute in the log about connections that were refused; the rest is counted")
+CONNECT_TIME = Limit(60_000, "ms", "for one connection of a Node-style action")
+
 # --- Logs -------------------------------------------------------------------------------------------------------------
 LOG_BYTES = Limit(32 * MIB, "bytes", "of one deployment's log on disk; the oldest eighth is dropped for more")
 LOG_BACKLOG = Limit(64 * MIB, "bytes", "of log lines not yet on disk; past it lines are dropped and counted")
