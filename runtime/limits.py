@@ -115,6 +115,18 @@ IMPORT_BYTES = Limit(4_096 * MIB, "bytes", "of one import, as it is sent and unp
 IMPORT_LINE = Limit(4 * MIB, "bytes", "of one line of an import: a document of the largest size, escaped as JSON")
 CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
 
+# --- Packages of Node-style modules -----------------------------------------------------------------------------------
+PACKAGE_REQUIREMENTS = Limit(256, "requirements", "in one requirements.txt, and dependencies in one package.json")
+PACKAGE_TEXT = Limit(1_024, "characters", "of one requirement, its hashes left out")
+PACKAGE_LOCK = Limit(
+    2 * MIB, "bytes", "of what a requirements.txt or package.json resolves to; it is kept in the version"
+)
+PACKAGE_BYTES = Limit(1_024 * MIB, "bytes", "of everything installed for one engine of one bundle")
+PACKAGE_FILES = Limit(100_000, "files", "and folders, installed for one engine of one bundle")
+PACKAGE_TIME = Limit(180_000, "ms", "of one run of uv or npm, what it downloads included")
+PACKAGE_MEMORY = Limit(2_048 * MIB, "bytes", "of data that uv or npm may hold while they resolve and install")
+PACKAGE_RUNS = Limit(2, "runs", "of uv or npm at once on one worker; the others wait")
+
 # --- Identity ---------------------------------------------------------------------------------------------------------
 TOKEN_BYTES = Limit(16 * KIB, "bytes", "of one token; directories that list all groups stay below it")
 PROVIDERS = Limit(16, "providers", "in one auth_config.py")

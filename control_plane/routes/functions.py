@@ -18,7 +18,7 @@ from control_plane.problems import documented
 from runtime import limits
 from runtime.invocation import Version
 from runtime.names import DeploymentName
-from runtime.protocol.declaration import Declaration, Kind, Visibility
+from runtime.protocol.declaration import Declaration, Engine, Kind, Visibility
 
 router = APIRouter(prefix="/v1/deployments/{name}", tags=["functions"])
 
@@ -29,6 +29,7 @@ class FunctionModel(BaseModel):
     path: str
     kind: Kind
     visibility: Visibility
+    engine: Engine = Field(description="isolate, or python or node for a module that begins with 'use node'.")
     args: Any = None
     returns: Any = None
     file: str
@@ -105,6 +106,7 @@ def function_models(declaration: Declaration) -> list[FunctionModel]:
             path=each.path,
             kind=each.kind,
             visibility=each.visibility,
+            engine=each.engine,
             args=each.args,
             returns=each.returns,
             file=each.file,
