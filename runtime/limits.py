@@ -140,6 +140,22 @@ LOOKUP_TIME = Limit(4_000, "ms", "for a look-up at a provider, its name's resolu
 LOOKUPS = Limit(32, "look-ups", "at providers at once, of all deployments together")
 EGRESS_URL = Limit(2_048, "characters", "of a URL that a tenant, or somebody a tenant named, sends this server to")
 
+# --- Node-style actions -----------------------------------------------------------------------------------------------
+LANE_TASKS = Limit(256, "tasks", "processes and threads of one lane at once; Node.js has 11 before it does anything")
+LANE_DATA = Limit(
+    256 * MIB, "bytes", "that one process may reserve beyond its lane's memory: stacks, what V8 maps first"
+)
+LANE_FILE = Limit(256 * MIB, "bytes", "of one file in the scratch folder")
+LANE_SCRATCH = Limit(512 * MIB, "bytes", "of all files in the scratch folder, deleted ones that are open included")
+LANE_SCRATCH_FILES = Limit(20_000, "files", "in the scratch folder; counting them takes the keeper a moment")
+LANE_DESCRIPTORS = Limit(512, "descriptors", "of one process of a lane")
+LANE_CPU = Limit(7_200_000, "ms", "burnt by one process of a lane in its life; a backstop, calls have their own time")
+LANE_CONNECTS = Limit(256, "connects", "of one lane under way at once; the others are refused")
+LANE_QUESTIONS = Limit(64, "questions", "for names, of one lane under way at once")
+LANE_NAMES = Limit(4_096, "addresses", "whose names are remembered for one lane")
+LANE_REFUSALS = Limit(20, "lines", "a minute in the log about connections that were refused; the rest is counted")
+CONNECT_TIME = Limit(60_000, "ms", "for one connection of a Node-style action")
+
 # --- Logs -------------------------------------------------------------------------------------------------------------
 LOG_BYTES = Limit(32 * MIB, "bytes", "of one deployment's log on disk; the oldest eighth is dropped for more")
 LOG_BACKLOG = Limit(64 * MIB, "bytes", "of log lines not yet on disk; past it lines are dropped and counted")
@@ -161,3 +177,14 @@ ISOLATE_AGE = Limit(3_600_000, "ms", "after which an isolate is retired")
 ISOLATE_IDLE = Limit(300_000, "ms", "without a call, after which an isolate is retired")
 ISOLATE_CONVERSATIONS = Limit(64, "conversations", "in one isolate before the deployment gets another one")
 IDLE_CPU = Limit(200, "ms", "burnt by an isolate that has no call to run, before it is retired")
+
+# --- Node-style actions -----------------------------------------------------------------------------------------------
+NODE_ACTION_TIME = Limit(600_000, "ms", "wall time of a Node-style action; what Convex allows")
+NODE_STOP_GRACE = Limit(5_000, "ms", "from the deadline of a Node-style action to SIGKILL, if it does not end")
+NODE_LOAD_TIME = Limit(60_000, "ms", "wall time to import a bundle's Node-style modules, their packages included")
+NODE_ARGUMENT_BYTES = Limit(5 * MIB, "bytes", "encoded arguments of a Node-style action; what Convex allows")
+NODE_MEMORY = Limit(512 * MIB, "bytes", "in use by a Node-style process before it is ended; what Convex allows")
+NODE_THREADS = Limit(32, "threads", "that run plain functions (`def`) in one Node-style process; the others wait")
+NODE_IDLE = Limit(600_000, "ms", "without a call, after which a Node-style process is retired")
+NODE_AGE = Limit(3_600_000, "ms", "after which a Node-style process is retired")
+NODE_IDLE_CPU = Limit(500, "ms", "of CPU in a second burnt by a Node-style process with no call, before it is ended")

@@ -147,6 +147,14 @@ class Settings:
         _whole(1, 1_000), "4", "processes at most for one deployment; more than twice the cores only cost memory"
     )
     spares: int = _setting(_whole(0, 100), "2", "locked-down processes kept ready, so that a first call need not wait")
+    node_processes: int = _setting(
+        _whole(1, 10_000),
+        "16",
+        "processes of Node-style actions at most, of all deployments together; 50 MiB each and up",
+    )
+    node_processes_per_version: int = _setting(
+        _whole(1, 1_000), "2", "processes at most for the Node-style actions of one version in one language"
+    )
     language_layer: bool = _setting(
         _on_or_off, "on", "the import rules in front of the kernel's wall; off only to test that the wall holds alone"
     )

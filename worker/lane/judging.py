@@ -1,0 +1,48 @@
+"""May a Node-style action connect there?
+
+What the lane's network asks before it does anything (`Judge`), and the judge that knows the rules of the house and
+nothing of a deployment (`Rules`). Pure, but for the refusals it is told of.
+
+Rules
+1. A name is judged before it is asked for, and its addresses before they are told: the questions alone could carry
+   secrets out, and the answers the plan of somebody's network in.
+2. An address is judged again when it is connected to, with the name by which it was found, if there was one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from runtime.egress.rules import Destination, Rules
+
+
+class Judge(Protocol):
+    """Decides where one deployment's actions may connect. Both questions raise `NotAllowed`, in a tenant's words."""
+
+    def check_name(self, host: str) -> None:
+        """Whether this name may be asked for."""
+
+    def permitted(self, host: str | None, addresses: Sequence[str], port: int | None) -> Sequence[str]:
+        """Those of a host's addresses that may be connected to; ``None`` for a port: on any."""
+
+    def refused(self, reason: str) -> None:
+        """Take note of a connection, or a question, that was refused."""
+
+
+class OpenJudge:
+    """Lets a deployment go wherever the rules of the house let anybody go."""
+
+    def __init__(self, rules: Rules, say: Callable[[str], None]) -> None:
+        self._rules = rules
+        self._say = say
+
+    def check_name(self, host: str) -> None:
+        """Whether this name may be asked for: any may."""
+
+    def permitted(self, host: str | None, addresses: Sequence[str], port: int | None) -> Sequence[str]:
+        """Those of a host's addresses that may be connected to."""
+        # What is said on a connection is the action's business; the rules' word about plain HTTP is for what we fetch.
+        return self._rules.permitted(Destination("https", host or addresses[0], port or 443, "/"), addresses)
+
+    def refused(self, reason: str) -> None:
+        """Take note of a connection, or a question, that was refused."""
+        self._say(reason)
