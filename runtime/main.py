@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.adapters.file_logs import FileLogs
+from runtime.adapters.logs.files import FileLogs, Writers
 from runtime.adapters.outbound.key_sets import HttpKeySets
 from runtime.adapters.postgres.bell import Bell
 from runtime.adapters.postgres.connections import Connections
@@ -151,7 +151,9 @@ async def open_cellar(settings: Settings, clock: SystemClock) -> AsyncIterator[C
     async with AsyncExitStack() as stack:
         data = settings.data
         data.mkdir(parents=True, exist_ok=True)
-        files = FileLogs(data / "logs", clock)
+        # Whoever shares a database may share a directory too.
+        writers = Writers.SEVERAL if settings.database_url is not None else Writers.ONE
+        files = FileLogs(data / "logs", clock, writers=writers)
         await files.start()
         stack.push_async_callback(files.close)
         if settings.database_url is not None:

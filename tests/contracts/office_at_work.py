@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from control_plane.app import create_app
 from control_plane.auth import hash_secret
 from control_plane.office import Office
+from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_documents import MemoryDocuments
-from runtime.adapters.memory_logs import MemoryLogs
 from runtime.adapters.memory_registry import MemoryRegistry
 from runtime.errors import PushRefused
 from runtime.names import DeploymentName

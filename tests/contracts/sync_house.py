@@ -14,8 +14,8 @@ from typing import Any
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
+from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_documents import MemoryDocuments
-from runtime.adapters.memory_logs import MemoryLogs
 from runtime.edge.app import Door, House
 from runtime.edge.connection import listen
 from runtime.edge.function_api import Queries

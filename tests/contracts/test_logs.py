@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from runtime import limits
-from runtime.adapters.file_logs import FileLogs
-from runtime.adapters.memory_logs import MemoryLogs
+from runtime.adapters.logs.files import FileLogs, Writers
+from runtime.adapters.logs.memory import MemoryLogs
 from runtime.names import DeploymentName, RequestId
 from runtime.ports import LogEntry, LogQuery
 from runtime.protocol.declaration import Kind
@@ -36,7 +36,7 @@ class StandingClock:
         return 0.0
 
 
-@pytest.fixture(params=["memory", "files"])
+@pytest.fixture(params=["memory", "files", "shared files"])
 async def logs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Logs]:
     """An empty log."""
     if request.param == "memory":
@@ -44,7 +44,8 @@ async def logs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield memory
         await memory.close()
     else:
-        files = FileLogs(tmp_path / "logs", StandingClock())
+        writers = Writers.SEVERAL if request.param == "shared files" else Writers.ONE
+        files = FileLogs(tmp_path / "logs", StandingClock(), writers=writers)
         await files.start()
         yield files
         await files.close()
@@ -248,7 +249,7 @@ async def test_lines_that_come_faster_than_the_disk_are_dropped_and_counted(tmp_
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from runtime.adapters.file_logs import FileLogs
+from runtime.adapters.logs.files import FileLogs
 from runtime.names import DeploymentName
 from runtime.ports import LogEntry, LogQuery
 from runtime.protocol.messages import Level
@@ -283,3 +284,35 @@ async def test_what_was_written_survives_kill_9(tmp_path: Path) -> None:
         writer.send_signal(signal.SIGKILL)
     found = [int(text) for text in await texts(FileLogs(tmp_path, StandingClock()), LogQuery(limit=10_000))]
     assert found[: last + 1] == list(range(last + 1))
+
+
+async def test_who_follows_hears_every_process_that_writes_the_same_folder(tmp_path: Path) -> None:
+    mine, other = (FileLogs(tmp_path, StandingClock(), writers=Writers.SEVERAL) for _ in range(2))
+    await mine.start()
+    await other.start()
+    other.write(ONE, line("before"))
+    await other.read(ONE, EVERYTHING)
+    following = mine.follow(ONE, EVERYTHING)
+    mine.write(ONE, line("mine"))
+    other.write(ONE, line("another's"))
+    async with asyncio.timeout(10):
+        heard = {(await anext(following)).text for _ in range(2)}
+    assert heard == {"mine", "another's"}
+    await mine.close()
+    await other.close()
+
+
+async def test_two_processes_that_fill_a_log_keep_it_within_its_limit_and_its_newest_lines(tmp_path: Path) -> None:
+    limit = 64 * limits.KIB
+    writers = [FileLogs(tmp_path, StandingClock(), limit, Writers.SEVERAL) for _ in range(2)]
+    for logs in writers:
+        await logs.start()
+    for number in range(200):
+        logs = writers[number % 2]
+        logs.write(ONE, line(f"{number:04}" + "x" * 1_000))
+        await logs.read(ONE, LogQuery(limit=1))
+    kept = [text[:4] for text in await texts(writers[0], LogQuery(limit=1_000))]
+    assert kept == [f"{number:04}" for number in range(200 - len(kept), 200)] and len(kept) > 20
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.ndjson")) <= limit + 2 * 1_100
+    for logs in writers:
+        await logs.close()

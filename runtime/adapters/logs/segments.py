@@ -1,7 +1,7 @@
 """Which files hold a deployment's log, and what is in them?
 
-NDJSON files ``<folder>/<deployment>/<number>.ndjson``; only the last one grows. Blocking: used by the one thread of
-`file_logs.py`, which owns it.
+NDJSON files ``<folder>/<deployment>/<number>.ndjson``; only the last one grows. Several processes may write them: every
+batch is appended whole, behind what the others have appended. Blocking: used by the one thread of `files.py`.
 
 Rules
 1. What a process wrote before it was killed is there; a line that was torn in the middle is closed off and passed over.
@@ -12,18 +12,23 @@ Rules
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from runtime import limits
-from runtime.adapters.log_followers import matches
+from runtime.adapters.logs.followers import matches
 from runtime.names import DeploymentName
 from runtime.ports import LogEntry, LogQuery
 
 _SEGMENTS = 8
 _SLACK = 60_000  # ms by which lines may be out of order
+_NEWS = 1 * limits.MIB  # read of one file at once, for who follows
+
+Marks = dict[int, int]
+"""How far each file of a deployment was read: number → bytes."""
 
 
 @dataclass
@@ -47,7 +52,9 @@ class Segments:
 
     def append(self, name: DeploymentName, data: bytes | bytearray) -> None:
         """Write encoded lines; raise `OSError` when the disk does not take them."""
-        tail = self._tails.get(name) or self._find_tail(name)
+        tail = self._tails.get(name)
+        if tail is None or self._path(name, tail.number + 1).exists():  # another process has begun the next one
+            tail = self._find_tail(name)
         if tail.size and tail.size + len(data) > self._segment_bytes:
             tail = self._next_segment(name, tail)
         try:
@@ -81,6 +88,25 @@ class Segments:
                 break
         return found[::-1]
 
+    def ends(self, name: DeploymentName) -> Marks:
+        """How far a deployment's log reaches now."""
+        return {number: self._size(name, number) for number in self._numbers(name)}
+
+    def news(self, name: DeploymentName, marks: Marks) -> list[LogEntry]:
+        """What whole lines stand behind the marks, which move on; in the order of the files."""
+        found: list[LogEntry] = []
+        for number in self._numbers(name):
+            mark = marks.get(number, 0)
+            if self._size(name, number) <= mark:
+                continue
+            with suppress(FileNotFoundError), self._path(name, number).open("rb") as file:
+                file.seek(mark)
+                data = file.read(_NEWS)
+                whole = data[: data.rfind(b"\n") + 1]
+                marks[number] = mark + len(whole)
+                found.extend(reversed(list(self._lines_backwards(whole, b""))))
+        return found
+
     def forget(self, name: DeploymentName) -> None:
         """Remove a deployment's files."""
         self._tails.pop(name, None)
@@ -111,6 +137,12 @@ class Segments:
 
     def _path(self, name: DeploymentName, number: int) -> Path:
         return self._folder / name / f"{number:010}.ndjson"
+
+    def _size(self, name: DeploymentName, number: int) -> int:
+        try:
+            return self._path(name, number).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _numbers(self, name: DeploymentName) -> list[int]:
         try:
@@ -143,6 +175,7 @@ class Segments:
         path = self._path(name, tail.number)
         rest = memoryview(b"\n" + data if tail.torn else data)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        tail.size = os.fstat(file).st_size  # others may have written, too
         tail.torn = True  # until all of it is there
         try:
             while rest:

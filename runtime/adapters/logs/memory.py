@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from runtime import limits
-from runtime.adapters.log_followers import Follower, Followers, matches
+from runtime.adapters.logs.followers import Follower, Followers, matches
 from runtime.names import DeploymentName
 from runtime.ports import LogEntry, LogQuery
 

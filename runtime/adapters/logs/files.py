@@ -1,7 +1,7 @@
 """Where are log lines kept for good, without anybody waiting for a disk?
 
 `write` encodes a line into its deployment's buffer; several times a second the buffers go to one thread, which writes
-them. Knows the order of things; `log_segments.py` knows the files.
+them. Knows the order of things; `segments.py` knows the files.
 
 Rules
 1. `write` never waits and never raises. It is called on the event loop, which also serves the readers.
@@ -10,6 +10,7 @@ Rules
 3. When the disk is slower than the lines, or refuses them, lines are dropped; each deployment's log says how many.
 4. The thread alone touches the files: readers ask it. It gets bytes and jobs, never lines: encoding there took the
    interpreter from the loop for as long as ten requests, for every hundred lines.
+5. Where other processes write the same folder (`Writers.SEVERAL`), who follows hears all of them, from the files.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -27,8 +29,9 @@ from typing import TypeVar
 import msgspec
 
 from runtime import limits
-from runtime.adapters.log_followers import Follower, Followers
-from runtime.adapters.log_segments import Segments
+from runtime.adapters.logs.followers import Follower, Followers
+from runtime.adapters.logs.segments import Segments
+from runtime.adapters.logs.tails import Tails
 from runtime.names import DeploymentName
 from runtime.ports import Clock, LogEntry, LogQuery
 from runtime.protocol.messages import Level
@@ -44,13 +47,25 @@ _encode_into = msgspec.json.Encoder().encode_into
 Batch = dict[DeploymentName, bytearray]
 
 
+class Writers(Enum):
+    """Who writes a folder of logs."""
+
+    ONE = auto()
+    SEVERAL = auto()
+
+
 class FileLogs:
     """Logs in files."""
 
-    def __init__(self, folder: Path, clock: Clock, limit: int = limits.LOG_BYTES) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, limit: int = limits.LOG_BYTES, writers: Writers = Writers.ONE
+    ) -> None:
         self._segments = Segments(folder, limit)
         self._clock = clock
         self._followers = Followers()
+        self._tails: Tails | None = None
+        if writers is Writers.SEVERAL:
+            self._tails = Tails(self._segments, self._followers, self._ask, self._ask)
         self._pending: Batch = {}
         self._lost: Counter[DeploymentName] = Counter()
         # Two counters with one writer each, instead of one with two: no lock on the way in.
@@ -71,6 +86,8 @@ class FileLogs:
     async def close(self) -> None:
         """Write what is waiting, end every reader, stop."""
         self._followers.end_all()
+        if self._tails is not None:
+            self._tails.close()
         if self._thread is not None:
             self._hand_over()
             self._jobs.put(None)
@@ -83,7 +100,7 @@ class FileLogs:
 
     def write(self, name: DeploymentName, entry: LogEntry) -> None:
         """Keep a line. Never waits, never raises."""
-        if name in self._followers.names:
+        if self._tails is None and name in self._followers.names:
             self._followers.hand_out(name, (entry,))
         if self._taken_in - self._put_away > limits.LOG_BACKLOG:
             self._lost[name] += 1
@@ -105,7 +122,10 @@ class FileLogs:
 
     def follow(self, name: DeploymentName, query: LogQuery) -> Follower:
         """What matches and is written after this call."""
-        return self._followers.add(name, query)
+        follower = self._followers.add(name, query)
+        if self._tails is not None:
+            self._tails.watch(name)
+        return follower
 
     async def forget(self, name: DeploymentName) -> None:
         """Remove everything of a deployment."""
@@ -123,13 +143,9 @@ class FileLogs:
             batch, self._pending = self._pending, {}
             self._jobs.put(partial(self._write_batch, batch))
 
-    async def _ask(self, job: Callable[[], T]) -> T:
-        """Have the thread do something after everything written so far."""
+    def _ask(self, job: Callable[[], T]) -> "asyncio.Future[T]":
+        """Have the thread do something after everything written until now, and before what is written next."""
         self._hand_over()
-        if self._thread is None:  # not started, or closed: nobody else touches the files
-            while not self._jobs.empty():
-                self._run(self._jobs.get())
-            return job()
         answer: Future[T] = Future()
 
         def work() -> None:
@@ -139,7 +155,10 @@ class FileLogs:
                 answer.set_exception(error)
 
         self._jobs.put(work)
-        return await asyncio.wrap_future(answer)
+        if self._thread is None:  # not started, or closed: nobody else touches the files
+            while not self._jobs.empty():
+                self._run(self._jobs.get())
+        return asyncio.wrap_future(answer)
 
     # --- what the thread does -----------------------------------------------------------------------------------------
 
