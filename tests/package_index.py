@@ -64,7 +64,7 @@ class PackageIndex:
     def put(self, name: str, file: str, data: bytes) -> None:
         """Offer a file of a project, or another one in its place."""
         self._files[file] = data
-        offered = self._projects.setdefault(name, [])
+        offered = self._projects.setdefault(name.replace("_", "-"), [])
         if file not in offered:
             offered.append(file)
 
