@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runtime.adapters.queue.agenda import RedisAgenda, RedisDueBook
-from runtime.adapters.queue.memory import MemoryAgenda
+from runtime.adapters.queue.memory_due_book import MemoryDueBook
 from runtime.names import DeploymentName
 from runtime.ports import DueBook
 from tests.redis_servers import SERVERS, Clock, redis_server
@@ -24,7 +24,7 @@ class House:
 
     async def note(self, name: DeploymentName, at: float) -> None:
         """Note something, and wait until the book has it."""
-        if isinstance(self.book, MemoryAgenda):
+        if isinstance(self.book, MemoryDueBook):
             self.book.note(name, at)
             return
         agenda = RedisAgenda(self._url)
@@ -42,7 +42,7 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """One empty agenda of each kind."""
     clock = Clock()
     if request.param == "memory":
-        yield House(clock, MemoryAgenda(clock))
+        yield House(clock, MemoryDueBook(clock))
         return
     async with redis_server(request.param, tmp_path) as server:
         book = RedisDueBook(server.url, clock)

@@ -10,7 +10,7 @@ from runtime.ports import Clock, Taken
 _SWEEP_EVERY = 55_000.0
 
 
-class MemoryAgenda:
+class MemoryDueBook:
     """`Agenda` and `DueBook` in one."""
 
     def __init__(self, clock: Clock) -> None:
