@@ -10,8 +10,6 @@ Rules
 """
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from runtime.protocol.declaration import Engine
 from worker.lane.judging import Judge
 from worker.lane.launching import LaneProcess, Launch
 from worker.node_style.programs import Program
+from worker.node_style.scratch import ScratchFolders
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -80,22 +79,20 @@ class ConfinedProcess(IsolateProcess):
 class ConfinedLauncher:
     """Starts programs in lanes."""
 
-    def __init__(self, open_lane: OpenLane, judge_of: JudgeOf, folder: Path, node: str | None) -> None:
-        """Scratch folders are made in ``folder``; ``node`` is the Node.js to use, where there is one."""
+    def __init__(self, open_lane: OpenLane, judge_of: JudgeOf, scratch: ScratchFolders, node: str | None) -> None:
+        """``node`` is the Node.js to use, where there is one."""
         self._open_lane = open_lane
         self._judge_of = judge_of
-        self._folder = folder
+        self._scratch = scratch
         self._node = node
         self._background: set[asyncio.Task[None]] = set()
-        shutil.rmtree(folder, ignore_errors=True)  # what an earlier worker left
-        folder.mkdir(parents=True)
 
     async def launch(self, program: Program) -> IsolateProcess:
         """Start it with its channel on descriptor 3."""
         if program.engine is Engine.NODE and self._node is None:
             raise Overloaded("this worker has no Node.js")
         node = self._node or ""
-        scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder))
+        scratch = await asyncio.to_thread(self._scratch.make)
         try:
             lane = await self._open_lane(
                 Launch(
@@ -108,7 +105,7 @@ class ConfinedLauncher:
                 )
             )
         except BaseException:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(self._scratch.remove, scratch)
             raise
         self._keep(self._clean_up_after(lane, scratch))
         return ConfinedProcess(lane, self._keep)
@@ -120,7 +117,7 @@ class ConfinedLauncher:
 
     async def _clean_up_after(self, lane: LaneProcess, scratch: Path) -> None:
         await lane.ended()
-        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        await asyncio.to_thread(self._scratch.remove, scratch)
 
     def _keep(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
