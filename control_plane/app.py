@@ -21,7 +21,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control_plane import problems
 from control_plane.office import Changes, Office
 from control_plane.push import Pushing
-from control_plane.routes import data, deployments, environment, functions, health, keys, logs, pushes, versions
+from control_plane.routes import (
+    certificates,
+    data,
+    deployments,
+    environment,
+    functions,
+    health,
+    keys,
+    logs,
+    pushes,
+    versions,
+)
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
@@ -43,6 +54,7 @@ def create_app(office: Office, rooms: Sequence[ModuleType] = ROOMS) -> FastAPI:
     app.state.office = office
     app.state.changes = Changes(office.changed)
     app.state.pushing = Pushing(office, app.state.changes)
+    app.state.misses = certificates.Misses()
     for room in rooms:
         app.include_router(room.router)
     problems.install(app)

@@ -197,6 +197,7 @@ def _office(router: Router, queue: Queue, metered: MeteredLogs) -> Office:
         admin_key_hash=hash_secret(settings.admin_key or _kept(settings.data / "admin.key", _new_key)),
         site_url=settings.site_url,
         cloud_url=settings.cloud_url,
+        serves=router.serves,
         ready=ready,
         metrics=Figures(metered, router.pool.counts, router.admission.running).text,
         version=version("warren"),

@@ -32,7 +32,7 @@ from runtime.edge.app import App, Door
 from runtime.edge.app import House as Behind
 from runtime.edge.function_api import Queries
 from runtime.edge.functions.tools import Steward
-from runtime.edge.hosts import Addresses, Listener
+from runtime.edge.hosts import Addresses, Hosts, Listener
 from runtime.edge.problems import Details
 from runtime.egress.rules import Rules
 from runtime.errors import WarrenError
@@ -129,10 +129,6 @@ class Router:
         steward: Steward | None = None,
     ) -> Door:
         """The ASGI application of one listener; ``fallback`` answers what is no deployment's."""
-        chosen = self.settings
-        addresses = Addresses(
-            chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
-        )
         behind = Behind(
             self.conductor,
             self.directory,
@@ -140,13 +136,28 @@ class Router:
             self.clock,
             admits,
             self.identification.identify,
-            Details(chosen.error_details),
+            Details(self.settings.error_details),
             release,
             self.queries,
             self.live,
             steward,
         )
-        return Door(behind, addresses, listener, fallback)
+        return Door(behind, self.addresses, listener, fallback)
+
+    @property
+    def addresses(self) -> Addresses:
+        """What the operator chose about host names."""
+        chosen = self.settings
+        return Addresses(
+            chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
+        )
+
+    async def serves(self, domain: str) -> bool:
+        """Whether a deployment answers at this host name."""
+        place = Hosts(self.addresses, Listener.MAIN).find([(b"host", domain.encode("latin-1", "replace"))])
+        if place.may_be_custom:
+            return await self.directory.find_domain(place.domain) is not None
+        return place.name is not None and await self.directory.find(place.name) is not None
 
     async def remove(self, name: DeploymentName) -> None:
         """End what a deleted deployment runs, and remove its documents."""

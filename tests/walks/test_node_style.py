@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,12 @@ def test_a_process_stays_warm_between_calls(tenant: Tenant, module: str) -> None
 
 def test_one_language_calls_the_other(tenant: Tenant) -> None:
     assert call(tenant, "machine:through_node", text="up") == "UP"
+
+
+def test_many_that_call_others_do_not_wait_for_each_others_places(tenant: Tenant) -> None:
+    with ThreadPoolExecutor(24) as callers:
+        found = list(callers.map(lambda number: call(tenant, "machine:through_node", text=f"up {number}"), range(48)))
+    assert found == [f"UP {number}" for number in range(48)]
 
 
 def test_a_mutation_schedules_a_node_style_action(tenant: Tenant) -> None:
