@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from runtime.adapters.queue.agenda import RedisDueBook
-from runtime.adapters.queue.connecting import ERRAND_QUEUE, KNOCK_QUEUE
+from runtime.adapters.queue.connecting import ERRAND_QUEUE, KNOCK_QUEUE, end
 from runtime.adapters.queue.crew import Crew
 from runtime.adapters.queue.errands.taking import RedisErrandDesk
 from runtime.adapters.queue.opening import Queue
@@ -106,14 +106,9 @@ async def run_worker(router: Router, queue: Queue, jobs: Jobs, local: Errands | 
         sweeper = Sweeper(names, jobs, queue.agenda, book)
         timekeeper = Timekeeper(book, queue.enqueuer, router.clock, sweeper.soon)
         for work in (timekeeper.run(), sweeper.run()):
-            stack.push_async_callback(_end, asyncio.create_task(work))
+            stack.push_async_callback(end, asyncio.create_task(work))
         yield Worker(timekeeper)
 
 
 async def _drain(crews: list[Crew]) -> None:
     await asyncio.gather(*(crew.stop(DRAIN) for crew in crews))
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

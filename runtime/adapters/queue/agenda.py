@@ -16,7 +16,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from runtime.adapters.queue.connecting import AGAIN, AGENDA, CLAIMS, MARK, SWEEP, WAKE, loop_client, reaching
+from runtime.adapters.queue.connecting import AGAIN, AGENDA, CLAIMS, MARK, SWEEP, WAKE, end, loop_client, reaching
 from runtime.errors import Overloaded
 from runtime.names import DeploymentName
 from runtime.ports import Clock, Taken
@@ -104,9 +104,7 @@ class RedisAgenda:
     async def close(self) -> None:
         """Tell what is left, if Redis hears it at once."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         with suppress(Overloaded, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 await self._tell()

@@ -8,6 +8,7 @@ Rules
 2. Two installations that share a Redis server have a database number each (``redis://host/1``).
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ ERRAND_QUEUE = "warren-errands"
 
 _CONNECT = 2.0  # seconds
 _ANSWER = 5.0
+_AGAIN = 0.1
 
 
 def errand_key(id: str) -> str:
@@ -83,6 +85,13 @@ def thread_client(url: str, *, tries: int = 1, answer: float = _ANSWER) -> "redi
 def _manners() -> dict[str, Any]:
     # RESP2: what every server speaks, also the stand-in. No name and version sent with every connection.
     return {"protocol": 2, "driver_info": None}
+
+
+async def end(task: "asyncio.Task[None]") -> None:
+    """Cancel a task that speaks to Redis, and wait for its end. The library may swallow a first cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN)
 
 
 @contextmanager

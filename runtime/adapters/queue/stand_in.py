@@ -5,10 +5,14 @@ second until a blocked client is woken), and a life of its own: it ends with its
 """
 
 import itertools
+import select
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fakeredis import TcpFakeServer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class LocalServer(TcpFakeServer):
@@ -24,4 +28,17 @@ class LocalServer(TcpFakeServer):
     def get_request(self) -> tuple[Any, Any]:
         """The next client. On a Unix socket they have no address, and fakeredis tells them apart by it."""
         connection, _ = super().get_request()
-        return connection, ("local", next(self._numbers))
+        return _Patient(fileno=connection.detach()), ("local", next(self._numbers))
+
+
+class _Patient(socket.socket):
+    """A client whose reader may be slow: fakeredis reads without waiting, and would write so too."""
+
+    def sendall(self, data: "Buffer", flags: int = 0, /) -> None:
+        """Send all of it, however long it takes."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.send(rest, flags) :]
+            except BlockingIOError:
+                select.select([], [self], [], 1.0)

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 
-from runtime.adapters.queue.connecting import errand_key, loop_client, reaching, running_key, unwanted_key
+from runtime.adapters.queue.connecting import end, errand_key, loop_client, reaching, running_key, unwanted_key
 from runtime.adapters.queue.errands.wire import Reply, pack_order, read_reply, result_of
 from runtime.adapters.queue.knocking import Enqueuer
 from runtime.errors import IsolateLost, OurMistake, Overloaded
@@ -86,9 +86,7 @@ class RedisErrands:
         """Hear no more; whoever still waits is told."""
         for waiting in self._waiting.values():
             _fail(waiting, IsolateLost("this server is stopping"))
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(end(task) for task in tuple(self._tasks)))
         await self._redis.aclose()
 
     async def run(self, invocation: Invocation) -> Outcome:
