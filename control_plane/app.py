@@ -8,6 +8,8 @@ Rules
 2. Every operation has its own id, its models and its error answers in `/openapi.json`; a test holds them together.
 """
 
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,13 +21,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control_plane import problems
 from control_plane.office import Changes, Office
 from control_plane.push import Pushing
-from control_plane.routes import data, deployments, environment, functions, health, keys, logs, pushes, versions
+from control_plane.routes import (
+    certificates,
+    data,
+    deployments,
+    environment,
+    functions,
+    health,
+    keys,
+    logs,
+    pushes,
+    versions,
+)
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
+# Every room of the control plane.
+ROOMS: Sequence[ModuleType] = (health, deployments, pushes, versions, environment, keys, functions, logs, data)
 
-def create_app(office: Office) -> FastAPI:
-    """The control plane as an ASGI application."""
+
+def create_app(office: Office, rooms: Sequence[ModuleType] = ROOMS) -> FastAPI:
+    """The control plane as an ASGI application, or only some ``rooms`` of it."""
     app = FastAPI(
         title="Warren control plane",
         description="Deployments, pushes, versions, environment, keys and logs. Errors are RFC 9457 documents.",
@@ -38,7 +54,8 @@ def create_app(office: Office) -> FastAPI:
     app.state.office = office
     app.state.changes = Changes(office.changed)
     app.state.pushing = Pushing(office, app.state.changes)
-    for room in (health, deployments, pushes, versions, environment, keys, functions, logs, data):
+    app.state.misses = certificates.Misses()
+    for room in rooms:
         app.include_router(room.router)
     problems.install(app)
     app.add_middleware(Reception, clock=office.clock)

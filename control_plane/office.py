@@ -37,7 +37,7 @@ class Office:
 
     ``analyse`` loads a bundle in an isolate and raises `PushRefused`. ``changed`` makes the directory forget a
     deployment. ``removed`` ends its isolates and removes its documents; it is done when it returns, and doing it twice
-    is harmless. ``admin_key_hash`` is the SHA-256 of the admin key. ``ready`` names each check of `/readyz` with
+    is harmless. ``serves`` says whether a deployment answers at a host name. ``admin_key_hash`` is the SHA-256 of the admin key. ``ready`` names each check of `/readyz` with
     ``None`` when all is well, else with a sentence. ``metrics`` is the Prometheus text.
     """
 
@@ -56,6 +56,7 @@ class Office:
     admin_key_hash: bytes
     site_url: Callable[[DeploymentName], str]
     cloud_url: Callable[[DeploymentName], str]
+    serves: Callable[[str], Awaitable[bool]]
     ready: Ready
     metrics: Callable[[], str]
     version: str

@@ -1,48 +1,48 @@
-"""What is a whole server made of?
+"""What is a whole server made of, and what is each of its parts in a process of its own?
 
-The composition root of ``warren serve`` and ``warren dev``: a router and the control plane in one process, on one or
-two ports. Raises `SandboxUnavailable` instead of serving without a wall.
+The composition root of ``warren serve`` and ``warren dev`` (a router, the control plane and a worker in one process, on
+one or two ports), and of ``warren router``, ``control-plane`` and ``worker``. Raises `SandboxUnavailable` instead of
+serving without a wall.
 
 Rules
 1. Nothing is announced before it answers.
-2. SIGTERM and SIGINT end it in order: no new connections, calls under way finish (for `DRAIN` seconds at most), then
-   the isolates, then the files.
+2. SIGTERM and SIGINT end it in order: no new connections, calls under way finish (for `DRAIN` seconds at most), the
+   worker drains, then the isolates, then the queue and the files.
 """
 
-import asyncio
 import gc
 import hashlib
 import logging
-import os
 import secrets
-import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
-import uvicorn
-
-from control_plane.app import create_app
+from control_plane.app import ROOMS, create_app
 from control_plane.auth import ADMIN, hash_secret, identify
 from control_plane.metrics import Figures, MeteredLogs
 from control_plane.office import Office
+from control_plane.routes import health
 from control_plane.routes.environment import Environments
+from control_plane.servers.listening import PortListener, port_of, run_until_told, sockets
+from runtime.adapters.logs.files import FileLogs
+from runtime.adapters.queue.opening import Queue, open_queue
 from runtime.edge.app import App
-from runtime.edge.connection import listen
 from runtime.edge.hosts import Listener
 from runtime.errors import Unauthorized
 from runtime.main import Router, SystemClock, open_cellar, run_router
 from runtime.names import DeploymentName
+from runtime.ports import Errands
 from runtime.settings import Settings
 from runtime.syscalls.restoring import Restoring
 from runtime.syscalls.schemas.keeper import Schemas
+from worker.main import Worker, is_alive, open_local, run_worker
 
-DRAIN = 10
-_BACKLOG = 2048
 # A key with fewer characters may be found by trying. Whose server it is decides whether that matters.
 _GUESSABLE = 16
 _log = logging.getLogger("warren.serve")
@@ -61,26 +61,91 @@ Ready = Callable[[Addresses], Awaitable[None]]
 
 async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     """Run everything until a signal says stop; ``on_ready`` is called once, when requests are answered."""
+    with _begun(settings) as (settings, main, site):
+        async with _house(settings) as house, open_local(house.router) as local, _worker(house, local):
+            doors = [PortListener(_main_door(house), settings, main)]
+            if site is not None:
+                door = house.router.door(Listener.SITE, _admits(house.office), house.office.version)
+                doors.append(PortListener(door, settings, site))
+            await _answer(doors, house, on_ready)
+
+
+async def serve_router(settings: Settings, *, on_ready: Ready | None = None) -> None:
+    """Run the doors and nothing else: sites, functions and sync of every deployment, and this process's health."""
+    with _begun(settings) as (settings, main, _):
+        async with _house(settings) as house:
+            await _answer([PortListener(_main_door(house, [health]), settings, main)], house, on_ready)
+
+
+async def serve_control_plane(settings: Settings, *, on_ready: Ready | None = None) -> None:
+    """Run the control plane and the isolates that analyse what is pushed; it answers for no deployment."""
+    with _begun(settings) as (settings, main, _):
+        async with _house(settings) as house:
+            await _answer([PortListener(create_app(house.office), settings, main)], house, on_ready)
+
+
+async def serve_worker(settings: Settings) -> None:
+    """Do what is due and what is asked of workers, until a signal says stop. Answers on no port."""
+    _prepare(settings)
+    async with _house(settings) as house, open_local(house.router) as local, _worker(house, local) as worker:
+        await worker.work_until_told(settings.data)
+
+
+def _worker(house: "_House", local: Errands | None) -> AbstractAsyncContextManager[Worker]:
+    return run_worker(house.router, house.queue, house.router.jobs, local)
+
+
+def worker_is_alive(data: Path) -> bool:
+    """Whether the worker that keeps its files in ``data`` has given a sign of life lately."""
+    return is_alive(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _House:
+    """What every kind of process is made of."""
+
+    router: Router
+    queue: Queue
+    office: Office
+    files: FileLogs
+
+
+@asynccontextmanager
+async def _house(settings: Settings) -> AsyncIterator[_House]:
+    clock = SystemClock()
+    async with open_cellar(settings, clock) as kept, open_queue(settings.redis_url, settings.data) as queue:
+        metered = MeteredLogs(kept.files)
+        cellar = replace(kept, logs=metered)
+        async with run_router(
+            settings, cellar, clock, _hash_seed(settings.data), queue.agenda, queue.errands
+        ) as router:
+            yield _House(router, queue, _office(router, queue, metered), kept.files)
+
+
+@contextmanager
+def _begun(settings: Settings) -> Iterator[tuple[Settings, socket.socket, socket.socket | None]]:
+    """Prepare the process and take its ports; the settings then say which."""
+    _prepare(settings)
+    with sockets(settings) as (main, site):
+        chosen = replace(settings, port=port_of(main), site_port=port_of(site) if site else settings.site_port)
+        yield chosen, main, site
+
+
+async def _answer(doors: list[PortListener], house: _House, on_ready: Ready | None) -> None:
+    async def ready() -> None:
+        if on_ready is not None:
+            await on_ready(_addresses(house.router.settings))
+
+    await run_until_told(doors, house.files.end_readers, ready)
+
+
+def _prepare(settings: Settings) -> None:
     _spare_the_collector()
     # Threads (logs, commits) hold the interpreter for as long as this when the loop wants it back.
     sys.setswitchinterval(0.0005)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     if settings.admin_key is not None and len(settings.admin_key) < _GUESSABLE:
         _log.warning("WARREN_ADMIN_KEY has %d characters: draw a longer one at random", len(settings.admin_key))
-    with _sockets(settings) as (main, site):
-        settings = replace(settings, port=_port(main), site_port=_port(site) if site else settings.site_port)
-        clock = SystemClock()
-        async with open_cellar(settings, clock) as kept:
-            metered = MeteredLogs(kept.files)
-            cellar = replace(kept, logs=metered)
-            async with run_router(settings, cellar, clock, _hash_seed(settings.data)) as router:
-                office = _office(router, metered)
-                listeners = [_Listener(_main_door(router, office), settings, main)]
-                if site is not None:
-                    listeners.append(
-                        _Listener(router.door(Listener.SITE, _admits(office), office.version), settings, site)
-                    )
-                await _run(listeners, kept.files.end_readers, _addresses(settings), on_ready)
 
 
 def _spare_the_collector() -> None:
@@ -93,80 +158,6 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _run(
-    listeners: "list[_Listener]", before_the_end: Callable[[], None], addresses: Addresses, on_ready: Ready | None
-) -> None:
-    def stop() -> None:
-        before_the_end()
-        for listener in listeners:
-            listener.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    running = [asyncio.create_task(listener.run_until_stopped()) for listener in listeners]
-    try:
-        await asyncio.gather(*(listener.answers.wait() for listener in listeners))
-        if on_ready is not None:
-            await on_ready(addresses)
-        await asyncio.gather(*running)
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        stop()
-        await asyncio.gather(*running, return_exceptions=True)
-
-
-class _Listener(uvicorn.Server):
-    """One uvicorn server among several in this process: signals are not its business."""
-
-    def __init__(self, app: App, settings: Settings, bound: socket.socket) -> None:
-        config = listen(app, host=settings.host, port=_port(bound))
-        config.timeout_graceful_shutdown = DRAIN
-        config.lifespan = "off"
-        super().__init__(config)
-        self.answers = asyncio.Event()
-        self._bound = bound
-
-    async def run_until_stopped(self) -> None:
-        """Serve until ``should_exit`` is set."""
-        await self.serve([self._bound])
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept, and say so."""
-        await super().startup(sockets)
-        self.answers.set()
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator there, the same use
-        """Leave the signals alone."""
-        return nullcontext()
-
-
-@contextmanager
-def _sockets(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket | None]]:
-    """Take the ports before anything else is begun: they are what most often cannot be had."""
-    main = _bind(settings.host, settings.port)
-    with main:
-        if settings.default_deployment is None:
-            yield main, None
-        else:
-            with _bind(settings.host, settings.site_port) as site:
-                yield main, site
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise OSError(error.errno, f"{host}:{port} cannot be listened on: {reason}") from None
-
-
-def _port(bound: socket.socket) -> int:
-    return int(bound.getsockname()[1])
-
-
 def _addresses(settings: Settings) -> Addresses:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
     host = f"[{host}]" if ":" in host else host
@@ -174,19 +165,20 @@ def _addresses(settings: Settings) -> Addresses:
     return Addresses(f"http://{host}:{settings.port}", site)
 
 
-def _main_door(router: Router, office: Office) -> App:
-    app = create_app(office)
-    steward = Environments(office, app.state.changes)
-    return router.door(Listener.MAIN, _admits(office), office.version, app, steward)
+def _main_door(house: _House, rooms: Sequence[ModuleType] = ROOMS) -> App:
+    app = create_app(house.office, rooms)
+    steward = Environments(house.office, app.state.changes)
+    return house.router.door(Listener.MAIN, _admits(house.office), house.office.version, app, steward)
 
 
-def _office(router: Router, metered: MeteredLogs) -> Office:
+def _office(router: Router, queue: Queue, metered: MeteredLogs) -> Office:
     settings, registry = router.settings, router.cellar.registry
 
     async def ready() -> Mapping[str, str | None]:
         return {
             "isolates": None if router.pool.counts()["all"] or not settings.spares else "no isolate could be started",
             "data": await router.cellar.trouble(),
+            "queue": await queue.trouble(),
         }
 
     return Office(
@@ -205,6 +197,7 @@ def _office(router: Router, metered: MeteredLogs) -> Office:
         admin_key_hash=hash_secret(settings.admin_key or _kept(settings.data / "admin.key", _new_key)),
         site_url=settings.site_url,
         cloud_url=settings.cloud_url,
+        serves=router.serves,
         ready=ready,
         metrics=Figures(metered, router.pool.counts, router.admission.running).text,
         version=version("warren"),

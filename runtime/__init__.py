@@ -31,6 +31,7 @@ from runtime.sdk.functions import (
 )
 from runtime.sdk.references import api, internal
 from runtime.sdk.router import HttpRouter
+from runtime.sdk.scheduling.scheduler import Retry
 from runtime.sdk.validators import v
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "PaginationResult",
     "Request",
     "Response",
+    "Retry",
     "URLSearchParams",
     "UserIdentity",
     "action",

@@ -77,6 +77,18 @@ INDEX_NAME_CHARACTERS = Limit(64, "characters", "of an index's name")
 VALIDATION_STEPS = Limit(500_000, "steps", "to compare one document with its schema; unions multiply them")
 COMMIT_ATTEMPTS = Limit(8, "attempts", "of a mutation whose commit meets a conflict, before 503")
 
+# --- Scheduled functions ----------------------------------------------------------------------------------------------
+SCHEDULED_PER_MUTATION = Limit(1_000, "functions", "scheduled by one mutation; what Convex allows")
+SCHEDULED_ARGUMENTS = Limit(4 * MIB, "bytes", "encoded arguments of one scheduled function; what Convex allows")
+SCHEDULED_OUTSTANDING = Limit(1_000_000, "functions", "of one deployment that have not ended; counted now and then")
+SCHEDULED_SPAN = Limit(158_112_000_000, "ms", "from now to when a function is due, either way: five years")
+SCHEDULED_KEPT = Limit(604_800_000, "ms", "that the record of a scheduled function is kept after its end: a week")
+SCHEDULED_AT_ONCE = Limit(32, "functions", "of one deployment that one worker looks after at once, actions aside")
+SCHEDULED_ACTIONS = Limit(16, "actions", "of one deployment that one worker runs at once; the others wait")
+SCHEDULED_LEASE = Limit(30_000, "ms", "without a sign of life of its worker, after which a scheduled action has failed")
+SHIFT_FUNCTIONS = Limit(256, "functions", "begun in one shift; then the other deployments have their turn")
+SHIFT_TIME = Limit(1_000, "ms", "after which a shift begins nothing more")
+
 # --- Live queries -----------------------------------------------------------------------------------------------------
 LIVE_RUNS = Limit(16, "runs", "of one deployment's subscribed queries at once; the others wait, and are run for all")
 SYNC_QUERIES = Limit(4_096, "queries", "subscribed on one connection")
@@ -113,6 +125,7 @@ VALIDATOR_BYTES = Limit(64 * KIB, "bytes", "of the validator of one function, or
 SCHEMA_BYTES = Limit(4 * MIB, "bytes", "of a whole schema as JSON; a push writes it in one transaction")
 IMPORT_BYTES = Limit(4_096 * MIB, "bytes", "of one import, as it is sent and unpacked; kept on disk while it is read")
 IMPORT_LINE = Limit(4 * MIB, "bytes", "of one line of an import: a document of the largest size, escaped as JSON")
+UNKNOWN_NAMES = Limit(120, "names", "a minute for which a proxy asks in vain whether it may order a certificate")
 CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
 
 # --- Packages of Node-style modules -----------------------------------------------------------------------------------
@@ -162,6 +175,11 @@ LOG_BACKLOG = Limit(64 * MIB, "bytes", "of log lines not yet on disk; past it li
 LOG_READ = Limit(10_000, "lines", "of one answer")
 LOG_FOLLOWER_BYTES = Limit(8 * MIB, "bytes", "of lines that wait for one slow reader")
 LOG_FOLLOWER = Limit(4_096, "lines", "that wait for one slow reader; then lines are dropped and counted")
+
+# --- The queue --------------------------------------------------------------------------------------------------------
+ERRAND_WAIT = Limit(30_000, "ms", "that a call of a Node-style action waits for a worker before it is refused")
+ERRAND_LEASE = Limit(10_000, "ms", "that a worker is believed to run a call without saying so again")
+ERRAND_TIME = Limit(900_000, "ms", "that a worker's answer is waited for, whatever it does; it ends earlier by itself")
 
 # --- The wall ---------------------------------------------------------------------------------------------------------
 GUEST_FRAME = Limit(8 * MIB + 64 * KIB, "bytes", "one frame from a guest: the largest value and its envelope")

@@ -12,10 +12,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.adapters.logs.files import FileLogs, Writers
 from runtime.adapters.outbound.key_sets import HttpKeySets
@@ -24,13 +25,14 @@ from runtime.adapters.postgres.connections import Connections
 from runtime.adapters.postgres.documents import PostgresDocuments
 from runtime.adapters.postgres.registry import PostgresRegistry
 from runtime.adapters.postgres.schema import migrate
+from runtime.adapters.queue.memory_agenda import MemoryAgenda
 from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.adapters.sqlite_registry import SqliteRegistry
 from runtime.edge.app import App, Door
 from runtime.edge.app import House as Behind
 from runtime.edge.function_api import Queries
 from runtime.edge.functions.tools import Steward
-from runtime.edge.hosts import Addresses, Listener
+from runtime.edge.hosts import Addresses, Hosts, Listener
 from runtime.edge.problems import Details
 from runtime.egress.rules import Rules
 from runtime.errors import WarrenError
@@ -38,6 +40,7 @@ from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
 from runtime.execution.conductor import Conductor, Rooms
 from runtime.execution.directory import Directory
+from runtime.execution.jobs.jobs import Jobs
 from runtime.execution.live.live import Live
 from runtime.execution.live.moments import Moments
 from runtime.execution.observing import Observer
@@ -50,11 +53,13 @@ from runtime.isolates.pool import Pool, PoolSettings
 from runtime.isolates.watchdog import Watchdog
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName
-from runtime.ports import DocumentStore, LogEntry, Logs
+from runtime.ports import Agenda, DocumentStore, Errands, LogEntry, Logs
 from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
 from runtime.syscalls import documents, functions, identity
+from runtime.syscalls.scheduling.entries import Scheduling
+from runtime.syscalls.scheduling.outstanding import Outstanding
 from runtime.syscalls.table import Table
 from runtime.syscalls.transaction import Transactions
 
@@ -110,6 +115,10 @@ class Router:
     transactions: Transactions
     live: Live
     queries: Queries
+    agenda: Agenda
+    jobs: Jobs
+    conductor_with: Callable[[Errands | None], Conductor]
+    """Another conductor of the same rooms, for functions that call others here: who runs their errands is given."""
 
     def door(
         self,
@@ -120,10 +129,6 @@ class Router:
         steward: Steward | None = None,
     ) -> Door:
         """The ASGI application of one listener; ``fallback`` answers what is no deployment's."""
-        chosen = self.settings
-        addresses = Addresses(
-            chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
-        )
         behind = Behind(
             self.conductor,
             self.directory,
@@ -131,13 +136,28 @@ class Router:
             self.clock,
             admits,
             self.identification.identify,
-            Details(chosen.error_details),
+            Details(self.settings.error_details),
             release,
             self.queries,
             self.live,
             steward,
         )
-        return Door(behind, addresses, listener, fallback)
+        return Door(behind, self.addresses, listener, fallback)
+
+    @property
+    def addresses(self) -> Addresses:
+        """What the operator chose about host names."""
+        chosen = self.settings
+        return Addresses(
+            chosen.site_domain, chosen.cloud_domain, chosen.default_deployment, tuple(chosen.trusted_proxies)
+        )
+
+    async def serves(self, domain: str) -> bool:
+        """Whether a deployment answers at this host name."""
+        place = Hosts(self.addresses, Listener.MAIN).find([(b"host", domain.encode("latin-1", "replace"))])
+        if place.may_be_custom:
+            return await self.directory.find_domain(place.domain) is not None
+        return place.name is not None and await self.directory.find(place.name) is not None
 
     async def remove(self, name: DeploymentName) -> None:
         """End what a deleted deployment runs, and remove its documents."""
@@ -190,8 +210,19 @@ def _kept_secret(path: Path) -> bytes:
 
 
 @asynccontextmanager
-async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, hash_seed: int) -> AsyncIterator[Router]:
-    """A router, from its zygote to its conductor; raises `SandboxUnavailable` where the wall cannot stand."""
+async def run_router(
+    settings: Settings,
+    cellar: Cellar,
+    clock: SystemClock,
+    hash_seed: int,
+    agenda: Agenda | None = None,
+    errands: Errands | None = None,
+) -> AsyncIterator[Router]:
+    """A router, from its zygote to its conductor; raises `SandboxUnavailable` where the wall cannot stand.
+
+    What is scheduled is noted in ``agenda``, for whoever does what is due (`Router.jobs`). ``errands`` runs Node-style
+    actions, and learns what such modules declare.
+    """
     async with AsyncExitStack() as stack:
         zygote = Zygote(hash_seed)
         await zygote.start()
@@ -204,7 +235,10 @@ async def run_router(settings: Settings, cellar: Cellar, clock: SystemClock, has
         stack.push_async_callback(key_sets.close)
         identification = Identification(key_sets, clock)
         stack.callback(identification.close)
-        router = _assemble(settings, cellar, clock, zygote, pool, Analyst(pool, rules), identification)
+        analyst = Analyst(pool, rules, errands)
+        behind = _Behind(zygote, pool, analyst, identification, agenda or MemoryAgenda(), errands)
+        router = _assemble(settings, cellar, clock, behind)
+        stack.push_async_callback(router.jobs.stop)
         stack.callback(router.queries.moments.end)
         await pool.start()
         if cellar.bell is not None:
@@ -238,15 +272,20 @@ def _hear_of_others(bell: Bell, directory: Directory) -> None:
     bell.on_registry(hear)
 
 
-def _assemble(
-    settings: Settings,
-    cellar: Cellar,
-    clock: SystemClock,
-    zygote: Zygote,
-    pool: Pool,
-    analyst: Analyst,
-    identification: Identification,
-) -> Router:
+class _Behind(NamedTuple):
+    """What was started for a router, or given to it."""
+
+    zygote: Zygote
+    pool: Pool
+    analyst: Analyst
+    identification: Identification
+    agenda: Agenda
+    errands: Errands | None
+
+
+def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _Behind) -> Router:
+    zygote, pool, analyst, identification, agenda, errands = behind
+
     def system_variables(name: DeploymentName) -> Mapping[str, str]:
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
 
@@ -254,14 +293,23 @@ def _assemble(
         pool.stand_down(name, deployment.version if deployment is not None else None)
 
     directory = Directory(cellar.registry.deployments, system_variables, stand_down)
-    transactions = Transactions(cellar.documents, clock, cellar.secret)
-    table = Table([*documents.ENTRIES, *identity.ENTRIES, *functions.Functions(lambda: conductor).entries()])
+    transactions = Transactions(cellar.documents, clock, cellar.secret, agenda)
+    scheduling = Scheduling(transactions, Outstanding()).entries()
     admission = Admission()
-    conductor = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock))
+
+    def conductor_with(errands: Errands | None) -> Conductor:
+        nested = functions.Functions(lambda: made).entries()
+        table = Table([*documents.ENTRIES, *identity.ENTRIES, *nested, *scheduling])
+        made = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock, errands))
+        return made
+
+    conductor = conductor_with(errands)
     observer = Observer(directory.find, conductor, transactions, SystemFunctions())
     live = Live(cellar.documents, observer.observe)
     directory.listeners.append(live.changed)
     queries = Queries(observer.observe, Moments(cellar.documents))
+    jobs = Jobs(directory.find, conductor, transactions, agenda, cellar.logs, clock)
+    directory.listeners.append(jobs.changed)
     return Router(
         settings,
         clock,
@@ -276,6 +324,9 @@ def _assemble(
         transactions,
         live,
         queries,
+        agenda,
+        jobs,
+        conductor_with,
     )
 
 

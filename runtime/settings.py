@@ -93,6 +93,12 @@ def _database(text: str) -> str:
     return text
 
 
+def _redis(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("an address such as redis://:password@host:6379/0, rediss://host or unix:///run/redis.sock")
+    return text
+
+
 _port = _whole(0, 65_535)
 
 
@@ -112,6 +118,17 @@ class Settings:
         "a PostgreSQL database for the registry and all documents, shared by every server that names it; without one "
         "they are SQLite files in the data directory",
         secret=True,
+    )
+    redis_url: str | None = _setting(
+        _optional(_redis),
+        None,
+        "a Redis (or Valkey) server for the queue, shared by routers and workers; without one each server has its own",
+        secret=True,
+    )
+    worker_threads: int = _setting(
+        _whole(2, 1_000),
+        "16",
+        "jobs at once of one worker: a quarter of them shifts of scheduled functions, the others Node-style actions",
     )
     site_domain: str = _setting(_domain, "site.localhost", "<deployment>.<this> answers a deployment's HTTP actions")
     cloud_domain: str = _setting(_domain, "cloud.localhost", "<deployment>.<this> answers a deployment's function API")

@@ -1,4 +1,5 @@
-"""How is a server started from the terminal? ``dev`` for the person who writes a bundle, ``serve`` for the operator.
+"""How is a server started from the terminal? ``dev`` for the person who writes a bundle, ``serve`` for the operator;
+``router``, ``control-plane`` and ``worker`` are its parts in processes of their own.
 
 Chooses settings and hands them to the composition in `control_plane/serve.py`. Knows nothing of what a server is made
 of.
@@ -60,15 +61,20 @@ def dev(directory: Path, name: str | None, data: str | None, **chosen: str) -> N
     _run(development.serve())
 
 
-@click.command()
-@click.option(
+_kept_in = click.option(
     "--data", help="The directory for everything that must survive a restart. [WARREN_DATA, else warren-data]"
 )
-@click.option("--host", help="The address to listen on. [WARREN_HOST, else 127.0.0.1]")
-@click.option("--port", help="The port to listen on; 0 takes a free one. [WARREN_PORT, else 3210]")
+_host = click.option("--host", help="The address to listen on. [WARREN_HOST, else 127.0.0.1]")
+_port = click.option("--port", help="The port to listen on; 0 takes a free one. [WARREN_PORT, else 3210]")
+
+
+@click.command()
+@_kept_in
+@_host
+@_port
 def serve(**chosen: str | None) -> None:
-    """Run the whole server: router, control plane and isolates. Settings come from WARREN_* (docs/settings.md)."""
-    settings = _settings(**{name: value for name, value in chosen.items() if value is not None})
+    """Run the whole server: router, control plane, worker, isolates. Settings: WARREN_* (docs/settings.md)."""
+    settings = _chosen(chosen)
 
     async def ready(addresses: "Addresses") -> None:
         screen = Screen(json=False)
@@ -78,6 +84,81 @@ def serve(**chosen: str | None) -> None:
             screen.say(f"The admin key was made at the first start: {settings.data / 'admin.key'}", "dim")
 
     _run(_serve(settings, ready))
+
+
+@click.command()
+@_kept_in
+@_host
+@_port
+def router(**chosen: str | None) -> None:
+    """Run the doors of all deployments alone: sites, functions, sync. Beside `control-plane` and `worker`."""
+    settings = _chosen(chosen, a_part="a router")
+
+    async def run() -> None:
+        from control_plane.serve import serve_router
+
+        await serve_router(settings, on_ready=_announce("The router"))
+
+    _run(run())
+
+
+@click.command("control-plane")
+@_kept_in
+@_host
+@_port
+def control_plane(**chosen: str | None) -> None:
+    """Run the control plane alone: pushes, deployments, keys, data. Beside `router` and `worker`."""
+    settings = _chosen(chosen, a_part="a control plane")
+
+    async def run() -> None:
+        from control_plane.serve import serve_control_plane
+
+        await serve_control_plane(settings, on_ready=_announce("The control plane"))
+
+    _run(run())
+
+
+@click.command()
+@_kept_in
+@click.option("--check", is_flag=True, help="Say whether the worker that keeps its files in --data is alive.")
+def worker(check: bool, **chosen: str | None) -> None:
+    """Run a worker alone: it does what is due, and Node-style actions. Any number of them share the work."""
+    from control_plane.serve import serve_worker, worker_is_alive
+
+    if check:
+        data = _settings(**_given(chosen)).data
+        if not worker_is_alive(data):
+            raise Refused(f"No worker has given a sign of life in {data} for half a minute.")
+        Screen(json=False).say("The worker is alive.")
+        return
+    _run(serve_worker(_chosen(chosen, a_part="a worker")))
+
+
+def _announce(what: str) -> Ready:
+    async def announce(addresses: "Addresses") -> None:
+        Screen(json=False).say(f"{what} answers at {addresses.url}")
+
+    return announce
+
+
+def _chosen(chosen: dict[str, str | None], a_part: str | None = None) -> Settings:
+    """The settings of a server, or of ``a_part``, which is of no use without the others' database and queue."""
+    settings = _settings(**_given(chosen))
+    missing = [
+        name
+        for name, value in (("WARREN_DATABASE_URL", settings.database_url), ("WARREN_REDIS_URL", settings.redis_url))
+        if value is None
+    ]
+    if a_part is not None and missing:
+        raise Refused(
+            f"{a_part.capitalize()} shares a database and a queue with the other parts: set {' and '.join(missing)}. "
+            "`warren serve` needs neither: it is everything in one process."
+        )
+    return settings
+
+
+def _given(chosen: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 class _Development:

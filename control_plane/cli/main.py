@@ -12,7 +12,7 @@ from control_plane.cli.bundles import init
 from control_plane.cli.data.tables import data
 from control_plane.cli.data.transfer import export_documents, import_documents
 from control_plane.cli.deploying import deploy, functions, rollback, versions
-from control_plane.cli.dev import dev, serve
+from control_plane.cli.dev import control_plane, dev, router, serve, worker
 from control_plane.cli.doctor import doctor
 from control_plane.cli.interface.codegen import codegen
 from control_plane.cli.live import env, logs, run
@@ -45,6 +45,9 @@ for _command in (
     deployments,
     keys,
     serve,
+    router,
+    control_plane,
+    worker,
     doctor,
 ):
     main.add_command(_command)

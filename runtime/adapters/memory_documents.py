@@ -68,6 +68,10 @@ class MemorySnapshot:
                 return Page(taken, False)
         return Page(taken, len(taken) == len(entries) < most)
 
+    async def count(self, span: KeyRange, most: int) -> int:
+        """See `Snapshot.count`."""
+        return min(len(self._state.entries(span)), most)
+
     async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Snapshot.commit`."""
         if self._database.deleted:

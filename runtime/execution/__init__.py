@@ -6,4 +6,5 @@
 `turns`       who goes next when mutations get in each other's way
 `window`      one invocation at the counter: its syscalls and its log lines
 `analysis`    what a bundle declares, learnt behind the wall
+`jobs`        what is due is done here
 """

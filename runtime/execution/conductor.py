@@ -7,7 +7,9 @@ Rules
 1. A query or mutation whose isolate dies runs again, alone: nothing was committed, and if it was the reason it shows.
 2. A mutation whose commit meets a conflict runs again, at most `COMMIT_ATTEMPTS` times.
 3. Actions and HTTP actions are never run twice.
-4. A mutation's outcome leaves only when its writes are durable, and nothing is awaited in between: who committed
+4. What is settled with a mutation (`syscalls/settling`) is looked at before each attempt and written in its
+   transaction.
+5. A mutation's outcome leaves only when its writes are durable, and nothing is awaited in between: who committed
    speaks before those who are told of the commit.
 """
 
@@ -38,8 +40,9 @@ from runtime.ports import Clock, Errands, Logs
 from runtime.protocol.declaration import Engine, Kind
 from runtime.protocol.messages import Failure, Head, HeaderList, Level, Reason
 from runtime.syscalls.schemas.arguments import ArgumentIds
+from runtime.syscalls.settling.settlement import Settlement
+from runtime.syscalls.settling.tickets import Ticket, Tickets
 from runtime.syscalls.table import Caller, Table
-from runtime.syscalls.tickets import Ticket, Tickets
 from runtime.syscalls.transaction import Transaction, Transactions
 
 _HEAD_TIME = limits.HEAD_TIME / 1000
@@ -146,14 +149,18 @@ class Conductor:
 
         A mutation with a ``ticket`` that was run before is not run again: its outcome is what it was.
         """
-        deployment = invocation.deployment
         if invocation.depth:
-            with self._admission.beneath(deployment.name):
+            with self._admission.beneath(invocation.deployment.name):
                 return await self._run(invocation, None)
+        return await self.settle(invocation, None if ticket is None else self._tickets.settlement(ticket))
+
+    async def settle(self, invocation: Invocation, settlement: Settlement | None) -> Outcome:
+        """Run a function as a call of its own, a mutation with what is settled by it; raises what `run` does."""
+        deployment = invocation.deployment
         if not self._admission.take(deployment):
             await self._admission.wait(deployment)
         try:
-            return await self._run(invocation, ticket)
+            return await self._run(invocation, settlement)
         finally:
             self._admission.give_back(deployment.name)
 
@@ -185,10 +192,10 @@ class Conductor:
         with self._admission.beneath(invocation.deployment.name):
             return await self._converse(invocation, await self._isolate(invocation), transaction)
 
-    async def _run(self, invocation: Invocation, ticket: Ticket | None) -> Outcome:
+    async def _run(self, invocation: Invocation, settlement: Settlement | None) -> Outcome:
         match invocation.kind:
             case Kind.QUERY | Kind.MUTATION:
-                return await self._run_transaction(invocation, ticket)
+                return await self._run_transaction(invocation, settlement)
             case Kind.ACTION:
                 declared = invocation.version.functions.get(str(invocation.path))
                 if declared is not None and declared.engine is not Engine.ISOLATE:
@@ -207,14 +214,14 @@ class Conductor:
             return Failed(Failure(Reason.PROTOCOL, "NoWorker", what))
         return await self._rooms.errands.run(invocation)
 
-    async def _run_transaction(self, invocation: Invocation, ticket: Ticket | None) -> Outcome:
+    async def _run_transaction(self, invocation: Invocation, settlement: Settlement | None) -> Outcome:
         alone = False
         with self._turns.of(invocation.deployment.name) as turn:
             for attempt in range(limits.COMMIT_ATTEMPTS):
                 if invocation.kind is Kind.MUTATION:
                     await turn.before(attempt)
                 try:
-                    return await self._attempt(invocation, alone, ticket)
+                    return await self._attempt(invocation, alone, settlement)
                 except CommitConflict:
                     if attempt + 1 == limits.COMMIT_ATTEMPTS:
                         raise
@@ -224,21 +231,23 @@ class Conductor:
                     alone = True
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, invocation: Invocation, alone: bool, ticket: Ticket | None) -> Outcome:
+    async def _attempt(self, invocation: Invocation, alone: bool, settlement: Settlement | None) -> Outcome:
         """Run a query or mutation once, from its snapshot to its commit."""
         transaction = await self._rooms.transactions.begin(invocation.deployment.name)
         try:
-            if ticket is not None and (earlier := await self._tickets.recall(ticket, transaction)) is not None:
+            if settlement is not None and (earlier := await settlement.recall(transaction)) is not None:
                 return earlier
             isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
             outcome = await self._converse(invocation, isolate, transaction, alone)
-            if isinstance(outcome, Succeeded) and invocation.kind is Kind.MUTATION:
-                if ticket is not None:
-                    self._tickets.remember(ticket, outcome, transaction)
+            if invocation.kind is not Kind.MUTATION:
+                return outcome
+            succeeded = isinstance(outcome, Succeeded)
+            if succeeded if settlement is None else settlement.record(outcome, transaction):
                 await transaction.commit()
-                outcome = Succeeded(outcome.value, outcome.lines, transaction.position)
-                if ticket is not None:
-                    self._tickets.settled(ticket, transaction.position)
+                if settlement is not None:
+                    settlement.committed(transaction.position)
+            if isinstance(outcome, Succeeded):
+                return Succeeded(outcome.value, outcome.lines, transaction.position)
             return outcome
         finally:
             transaction.abandon()

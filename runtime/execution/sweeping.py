@@ -1,7 +1,7 @@
 """What is forgotten by and by?
 
-The outcomes of sync clients' mutations are kept for two weeks (`syscalls/tickets.py`). Every hour those that are older
-are removed, in the deployments that somebody attends; the others gain none.
+The outcomes of sync clients' mutations are kept for two weeks (`syscalls/settling/tickets.py`). Every hour those that
+are older are removed, in the deployments that somebody attends; the others gain none.
 
 Rules
 1. A sweep that meets a conflict, or a database that is busy, is over for this hour.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from runtime.errors import WarrenError
 from runtime.names import DeploymentName
-from runtime.syscalls.tickets import sweep
+from runtime.syscalls.settling.tickets import sweep
 from runtime.syscalls.transaction import Transactions
 
 log = logging.getLogger("warren")

@@ -33,7 +33,17 @@ from runtime.ports.outside import (
     LookupFailed,
     Reading,
 )
-from runtime.ports.queue import Agenda, Errands
+from runtime.ports.queue import (
+    Agenda,
+    Analysis,
+    Call,
+    DueBook,
+    Errand,
+    ErrandDesk,
+    Errands,
+    Knocks,
+    Taken,
+)
 from runtime.ports.registry import (
     Deployments,
     DeploymentSummary,
@@ -46,12 +56,17 @@ from runtime.ports.registry import (
 
 __all__ = [
     "Agenda",
+    "Analysis",
+    "Call",
     "Clock",
     "Commit",
     "DeploymentSummary",
     "Deployments",
     "Desk",
     "DocumentStore",
+    "DueBook",
+    "Errand",
+    "ErrandDesk",
     "Errands",
     "Followed",
     "Following",
@@ -59,6 +74,7 @@ __all__ = [
     "KeySets",
     "KeySummary",
     "Keys",
+    "Knocks",
     "LogEntry",
     "LogQuery",
     "Logs",
@@ -67,6 +83,7 @@ __all__ = [
     "Page",
     "Reading",
     "Snapshot",
+    "Taken",
     "Variables",
     "VersionSummary",
     "Versions",

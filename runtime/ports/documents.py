@@ -71,6 +71,10 @@ class Snapshot(Protocol):
         one)."""
         ...
 
+    async def count(self, span: KeyRange, most: int) -> int:
+        """How many documents the range holds, counted up to ``most``; their content is not looked at."""
+        ...
+
     async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """Make the writes durable if nothing in ``reads`` has changed since this moment, and say their position; else
         the range that has changed.

@@ -14,9 +14,10 @@ from runtime.sdk.auth.identity import Auth
 from runtime.sdk.data.database import DatabaseReader, DatabaseWriter
 from runtime.sdk.references import function_path
 from runtime.sdk.running import Running
+from runtime.sdk.scheduling.scheduler import Scheduler
 
-_LATER = frozenset({"storage", "scheduler"})
-_KNOWN = frozenset({"db", "run_query", "run_mutation", "run_action"})
+_LATER = frozenset({"storage"})
+_KNOWN = frozenset({"db", "scheduler", "run_query", "run_mutation", "run_action"})
 
 
 class _Context:
@@ -75,6 +76,7 @@ class QueryCtx(_Context):
     _advice: ClassVar[Mapping[str, str]] = {
         "run_mutation": "a query only reads; make this function a mutation or an action",
         "run_action": "a query only reads; make this function an action",
+        "scheduler": "a query only reads; make this function a mutation or an action",
     }
 
     def __init__(self, running: Running) -> None:
@@ -95,6 +97,11 @@ class MutationCtx(_Context):
         self._running = running
         self.db = DatabaseWriter(running)
 
+    @property
+    def scheduler(self) -> Scheduler:
+        """What runs later; part of this transaction."""
+        return Scheduler(self._running)
+
     async def run_mutation(self, ref: Any, args: Mapping[str, Any] | None = None, /, **kwargs: Any) -> Any:
         """Call a mutation as a part of this one; when it raises, only its own writes are undone."""
         return await _run(self._running, "run.mutation", ref, args, kwargs)
@@ -108,6 +115,11 @@ class ActionCtx(_Context):
     _advice: ClassVar[Mapping[str, str]] = {
         "db": "it runs outside any transaction; call a query or mutation with ctx.run_query or ctx.run_mutation"
     }
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """What runs later; durable when the call returns."""
+        return Scheduler(self._running)
 
     async def run_mutation(self, ref: Any, args: Mapping[str, Any] | None = None, /, **kwargs: Any) -> Any:
         """Call a mutation and return its result once it is durable."""

@@ -9,5 +9,6 @@
 `reading`      which part of an index is meant, and where somebody goes on
 `functions`    ``run.*``
 `identity`     ``auth.*``
-`tickets`      was this mutation run before?
+`settling`     what becomes durable together with a mutation: sync clients' tickets, scheduled functions
+`scheduling`   ``scheduler.*``, and what is due
 """

@@ -66,12 +66,20 @@ class Pending:
 
     def put(self, key: bytes, write: Write) -> None:
         """Let this be what happens to the document; raise `SyscallRefused` past a limit."""
+        self.charge(len(write.document or b""))
+        self.place(key, write)
+
+    def charge(self, size: int) -> None:
+        """Count a write of so many bytes; raise `SyscallRefused` past a limit."""
         self._count += 1
-        self._bytes += len(write.document or b"")
+        self._bytes += size
         if self._count > limits.WRITE_DOCUMENTS:
             raise _past("WRITE_DOCUMENTS", limits.WRITE_DOCUMENTS, self._count, "write in several mutations")
         if self._bytes > limits.WRITE_BYTES:
             raise _past("WRITE_BYTES", limits.WRITE_BYTES, self._bytes, "write in several mutations")
+
+    def place(self, key: bytes, write: Write) -> None:
+        """The same as `put` for what the system writes on its own behalf: no limit of the tenant's is touched."""
         previous = self._writes.get(key)
         self._undo.append((key, previous))
         self._writes[key] = write

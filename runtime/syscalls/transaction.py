@@ -15,7 +15,7 @@ Rules
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,14 +24,14 @@ from runtime.document_ids import DocumentId, RandomBytes, make_document_id, pars
 from runtime.errors import CommitConflict, SyscallRefused
 from runtime.index_keys import NEXT, encode_value, index_prefix, table_of
 from runtime.names import DeploymentName
-from runtime.ports import Clock, DocumentStore, KeyRange, Order, Page, Snapshot, Write
+from runtime.ports import Agenda, Clock, DocumentStore, KeyRange, Order, Page, Snapshot, Write
 from runtime.protocol import values
 from runtime.syscalls.document_rules import Document, encode_document, own_fields
 from runtime.syscalls.pending import Pending, Reads
 from runtime.syscalls.reading.cursors import Cursors
-from runtime.syscalls.reading.spans import Bounds, Index, read_part, rest, span_of
+from runtime.syscalls.reading.spans import Bounds, Index, built_in_index, read_part, rest, span_of
+from runtime.syscalls.scheduling.duties import earliest
 from runtime.syscalls.schemas.catalog import (
-    BUILT_IN,
     CREATION_TIME,
     TableRules,
     built_in_number,
@@ -57,9 +57,12 @@ class Scanned:
 class Transactions:
     """Where transactions begin."""
 
-    def __init__(self, store: DocumentStore, clock: Clock, secret: bytes | None = None) -> None:
+    def __init__(
+        self, store: DocumentStore, clock: Clock, secret: bytes | None = None, agenda: Agenda | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._agenda = agenda
         self.random = RandomBytes()
         self.memo = RulesMemo()
         # Without a secret of the installation, cursors live as long as the process.
@@ -72,6 +75,11 @@ class Transactions:
     def at(self, name: DeploymentName, moment: Snapshot) -> "Transaction":
         """A transaction that sees what ``moment`` shows, whose holder keeps it."""
         return Transaction(self, name, moment.share(), self._clock.now())
+
+    def note(self, name: DeploymentName, writes: Sequence[Write]) -> None:
+        """These writes are durable: whoever does what is due is told of it."""
+        if self._agenda is not None and (at := earliest(writes)) is not None:
+            self._agenda.note(name, at)
 
     async def table_name(self, name: DeploymentName, number: int) -> str:
         """What a table with this number is called, for somebody who is told about it."""
@@ -101,6 +109,7 @@ class Transaction:
         "now",
         "paginations",
         "position",
+        "scheduled",
     )
 
     def __init__(self, origin: Transactions, name: DeploymentName, snapshot: Snapshot, now: float) -> None:
@@ -108,6 +117,7 @@ class Transaction:
         self.position = snapshot.position
         self.journal: str | None = None
         self.paginations = 0
+        self.scheduled = 0  # functions; what a savepoint takes back counts all the same
         self._origin = origin
         self._name = name
         self._snapshot = snapshot
@@ -133,6 +143,7 @@ class Transaction:
         if isinstance(done, KeyRange):
             raise CommitConflict(await self._origin.table_name(self._name, table_of(done.lower)))
         self.position = done
+        self._origin.note(self._name, writes)
 
     def abandon(self) -> None:
         """Write nothing. May be said at any time, and again."""
@@ -195,7 +206,7 @@ class Transaction:
         if limit < 1:
             raise SyscallRefused(f"a scan reads one document or more, not {limit}")
         if not isinstance(index, Index):
-            index = _built_in(table, index)
+            index = built_in_index(table, index)
         number = await self._tables.number(table)
         if number is None:
             return Scanned([], None)
@@ -270,14 +281,17 @@ class Transaction:
         rules = await self._tables.rules(number)
         numbers = await self._tables.numbers(rules)
         self._require_open()
-        id = make_document_id(number, self._origin.random.next())
-        creation_time = max(self.now, math.nextafter(self._creation_time, math.inf))
+        id, creation_time = self.new_document(number)
         encoded = encode_document(fields, id.text, creation_time)
         self._check(id, rules, numbers, fields)
         keys = rules.keys(id, {**fields, CREATION_TIME: creation_time})
         self._pending.put(keys[0], Write((), keys, encoded))
-        self._creation_time = creation_time
         return id.text
+
+    def new_document(self, table: int) -> tuple[DocumentId, float]:
+        """The id and the creation time of a document that is about to be added."""
+        self._creation_time = max(self.now, math.nextafter(self._creation_time, math.inf))
+        return make_document_id(table, self._origin.random.next()), self._creation_time
 
     async def patch(self, id: str, fields: Document, removed: list[str]) -> None:
         """Set some fields of a document and remove others; raise `SyscallRefused` when it does not exist."""
@@ -339,14 +353,24 @@ class Transaction:
         """What is kept under this key."""
         return await self._find(key)
 
-    async def records(self, span: KeyRange, most: int) -> list[bytes]:
+    async def records(self, span: KeyRange, most: int, order: Order = Order.ASCENDING) -> list[bytes]:
         """The first records of a range."""
-        return (await self._scan(span, Order.ASCENDING, most)).documents
+        return (await self._scan(span, order, most)).documents
+
+    async def count(self, span: KeyRange, most: int) -> int:
+        """How many records the snapshot holds there, up to ``most``. Nobody loses when that changes."""
+        return await self._snapshot.count(span, most)
+
+    def charge(self, size: int) -> None:
+        """Count what is written for the tenant as a record; raise `SyscallRefused` past a limit."""
+        self._pending.charge(size)
 
     def put_record(self, before: tuple[bytes, ...], after: tuple[bytes, ...], content: bytes | None) -> None:
         """Keep a record under the keys ``after``, in the place of one that was found under ``before``."""
         self._require_open()
-        self._pending.put((before or after)[0], Write(before, after, content))
+        key = (before or after)[0]
+        pending = self._pending.find(key)
+        self._pending.place(key, Write(before if pending is None else pending.before, after, content))
 
     def _require_open(self) -> None:
         if self._ended:
@@ -368,13 +392,6 @@ def _require_id(id: str) -> DocumentId:
     if parsed is None:
         raise SyscallRefused(f"{id[:80]!r} is not the id of a document")
     return parsed
-
-
-def _built_in(table: str, name: str) -> Index:
-    fields = BUILT_IN.get(name)
-    if fields is None:
-        raise SyscallRefused(f"table {table!r} has no index {name[:80]!r}: there are {', '.join(BUILT_IN)}")
-    return Index(name, fields)
 
 
 def _without_system(document: Document) -> Document:

@@ -32,7 +32,7 @@ from runtime.protocol.declaration import (
     Visibility,
 )
 from runtime.protocol.messages import HeaderList
-from runtime.syscalls.tickets import Ticket
+from runtime.syscalls.settling.tickets import Ticket
 
 NAME = DeploymentName("happy-otter-123")
 KEY = "Convex happy-otter-123|secret"

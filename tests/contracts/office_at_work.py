@@ -84,6 +84,10 @@ class AtWork:
         assert await self.registry.deployments.summary(name) is not None
         self.removed.append(name)
 
+    async def serves(self, domain: str) -> bool:
+        """Whether the first label of this name is a deployment's."""
+        return await self.registry.deployments.summary(DeploymentName(domain.partition(".")[0])) is not None
+
     async def ready(self) -> Mapping[str, str | None]:
         """How the parts are."""
         return {"registry": None, **self.failing}
@@ -147,6 +151,7 @@ def _office(work: AtWork) -> Office:
         admin_key_hash=hash_secret(ADMIN_KEY),
         site_url=lambda name: f"http://{name}.site.localhost:3210",
         cloud_url=lambda name: f"http://{name}.cloud.localhost:3210",
+        serves=work.serves,
         ready=work.ready,
         metrics=lambda: "warren_requests_total 1\n",
         version="1.2.3",

@@ -33,7 +33,7 @@ from runtime.protocol import values
 from runtime.protocol.declaration import Declaration, Kind, Visibility
 from runtime.protocol.messages import Failure, Reason
 from runtime.syscalls.reading.spans import Bounds
-from runtime.syscalls.tickets import Ticket, Tickets
+from runtime.syscalls.settling.tickets import Ticket, Tickets
 from runtime.syscalls.transaction import Transaction, Transactions
 from tests.contracts.front_door import KEY, NAME, Names, Reply, admits, function
 

@@ -55,10 +55,10 @@ class Unconfined:
         read, write = os.pipe()
         os.set_blocking(read, False)
         scratch = tempfile.mkdtemp(dir=self.folder)
-        environment = {"PATH": os.environ["PATH"], "TMPDIR": scratch, "PYTHONPATH": str(Path.cwd())}
+        environment = {"PATH": os.environ["PATH"], "TMPDIR": scratch}
         number = theirs.fileno()
         child = subprocess.Popen(
-            program.command(),
+            program.command("node"),
             stdin=subprocess.DEVNULL,
             stdout=write,
             stderr=write,

@@ -114,7 +114,7 @@ def test_damage_is_refused_or_does_no_harm(noise: bytes, where: int, data: st.Da
 @pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 def test_long_paths_survive_every_form_of_tar(length: int, format: int) -> None:
     path = ("d" * 60 + "/") * 4
-    files = {(path + "x" * 256)[: length - 3] .rstrip("/") + ".py": HTTP}
+    files = {(path + "x" * 256)[: length - 3].rstrip("/") + ".py": HTTP}
     assert unpack(tar_of(files, format)) == files
 
 

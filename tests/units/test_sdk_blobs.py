@@ -15,8 +15,8 @@ from runtime.sdk.fetch.multipart_form import FormData, new_boundary, read_multip
 from runtime.sdk.running import RUNNING, Running
 
 FORM = (
-    b"--B\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n"
-    b"--B\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"a%22b.png\"\r\nContent-Type: image/PNG\r\n\r\n"
+    b'--B\r\nContent-Disposition: form-data; name="title"\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n'
+    b'--B\r\nContent-Disposition: form-data; name="photo"; filename="a%22b.png"\r\nContent-Type: image/PNG\r\n\r\n'
     b"\x89PNG\r\n--no\r\n"
     b"--B--\r\n"
 )

@@ -153,7 +153,7 @@ async def test_malformed_json_is_a_value_error(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("header", "kind"),
     [
-        ("Text/HTML;Charset=\"a b\" ; x=y", 'text/html;charset="a b";x=y'),
+        ('Text/HTML;Charset="a b" ; x=y', 'text/html;charset="a b";x=y'),
         ("nonsense", ""),
         ("text/plain;charset=gbk, text/html", "text/html"),
         ("text/html;charset=gbk, text/html", "text/html;charset=gbk"),

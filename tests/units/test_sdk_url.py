@@ -38,7 +38,9 @@ def test_a_url_is_resolved_against_its_base(url: str, base: str | None, href: st
     assert URL(URL(url, base)).href == href
 
 
-@pytest.mark.parametrize("url", ["", "/relative", "http://", "http://a b/", "http://[::1", "http://a:99999/", "https://%00/"])
+@pytest.mark.parametrize(
+    "url", ["", "/relative", "http://", "http://a b/", "http://[::1", "http://a:99999/", "https://%00/"]
+)
 def test_what_is_no_url_is_a_type_error(url: str) -> None:
     with pytest.raises(TypeError, match="not a valid URL"):
         URL(url)

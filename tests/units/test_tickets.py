@@ -7,7 +7,7 @@ from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.errors import CommitConflict
 from runtime.invocation import Succeeded
 from runtime.names import DeploymentName
-from runtime.syscalls.tickets import Ticket, Tickets, sweep
+from runtime.syscalls.settling.tickets import Ticket, Tickets, sweep
 from runtime.syscalls.transaction import Transactions
 
 NAME = DeploymentName("happy-otter-123")

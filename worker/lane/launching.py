@@ -151,7 +151,8 @@ class Line:
     def _listen(self) -> None:
         try:
             data, descriptors, _, _ = socket.recv_fds(self._line, _DATAGRAM, 1, socket.MSG_CMSG_CLOEXEC)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionResetError):
+            # A keeper that ended before it read our `Kill` resets the line; what it said itself is still to be read.
             return
         except OSError:
             data, descriptors = b"", []

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -69,7 +70,13 @@ class Listener:
         return self._descriptor
 
     def receive(self) -> Call:
-        """The next call; `Gone` when it was given up meanwhile, or when nobody is left who could call."""
+        """The next call; `Gone` when it was given up meanwhile, `OSError` when nobody is left who could call."""
+        # Before Linux 6.6 the kernel would wait for a call even then.
+        waiting = select.poll()
+        waiting.register(self._descriptor, select.POLLIN)
+        seen = dict(waiting.poll(0)).get(self._descriptor, 0)
+        if not seen & select.POLLIN:
+            raise OSError(errno.ENOTCONN, "nobody is left") if seen else Gone
         buffer = bytearray(_CALL.size)
         self._control(_RECEIVE, buffer)
         number, pid, _, _, _, _, first, second, third, *_ = _CALL.unpack(buffer)

@@ -23,6 +23,7 @@ from runtime import limits
 from runtime.errors import IsolateLost, Overloaded, PushRefused
 from runtime.invocation import Deployment, Version
 from runtime.isolates.isolate import RETIRED, Isolate
+from runtime.isolates.process import IsolateProcess
 from runtime.names import DeploymentName
 from runtime.ports import Clock
 from runtime.protocol.declaration import Declaration, Engine
@@ -260,7 +261,7 @@ class Crews:
         words = _one_line(process.process.last_words()[-_WORDS:])
         process.process.close()
         if reason != RETIRED:
-            self.on_lost(name, f"{reason} ({cause(status)})" + (f": {words}" if words else ""))
+            self.on_lost(name, f"{reason} ({cause(process.process, status)})" + (f": {words}" if words else ""))
 
     def _keep(self, work: Coroutine[object, object, object]) -> None:
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(work)
@@ -311,6 +312,8 @@ def _one_line(words: bytes) -> str:
     return "".join(each if each.isprintable() else " " for each in words.decode(errors="replace")).strip()
 
 
-def cause(status: int) -> str:
+def cause(process: IsolateProcess, status: int) -> str:
     """How a process ended, in words."""
+    if process.reason is not None:
+        return process.reason
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"

@@ -6,7 +6,7 @@ CPU as its confinement gives it, while somebody waits for a call of it.
 Rules
 1. A call past its deadline is told to stop; its process is ended when it does not within `NODE_STOP_GRACE`.
 2. A process that was told so takes no new calls: it finishes those that it has.
-3. With no call to run, a process that burns CPU is ended, and one that is idle or old is retired.
+3. With no call to run, a process that burns CPU is ended, and one that is idle, old or fat is retired.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from worker.node_style.crews import Crews
 
 TICK = 0.25
 _PING = 1.0
+# What it has so far it keeps; the next calls had better not meet the limit.
+_FAT = limits.NODE_MEMORY * 2 // 3
 _GRACE = limits.NODE_STOP_GRACE / 1000
 
 
@@ -47,8 +49,6 @@ class Keeper:
                 self._watch_calls(process, now)
             elif not process.loading:
                 self._watch_idle(process, now)
-            if process.lost is None:
-                _watch_memory(process)
         self._crews.forget_empty()
 
     def _watch_calls(self, process: Isolate, now: float) -> None:
@@ -78,12 +78,6 @@ class Keeper:
                 what = f"it burnt {(cpu - burnt) * 1000:.0f} ms of CPU in a second with no call to run"
                 process.end(f"{what}, limit {limits.NODE_IDLE_CPU} (NODE_IDLE_CPU)")
                 return
-        if now - process.last_used > limits.NODE_IDLE / 1000 or now - process.born > limits.NODE_AGE / 1000:
+        idle, age = now - process.last_used, now - process.born
+        if idle > limits.NODE_IDLE / 1000 or age > limits.NODE_AGE / 1000 or process.process.rss_bytes() > _FAT:
             process.retire()
-
-
-def _watch_memory(process: Isolate) -> None:
-    used = process.process.rss_bytes()
-    if used > limits.NODE_MEMORY:
-        what = f"it used {used // limits.MIB} MiB of memory, limit {limits.NODE_MEMORY // limits.MIB} MiB"
-        process.end(f"{what} (NODE_MEMORY)")

@@ -52,7 +52,7 @@ async def _ended(process: Isolate, lost: IsolateLost) -> Failure:
     how = ""
     try:
         async with asyncio.timeout(_LAST_WAIT):
-            how = f" ({cause(await process.process.exit_status())})"
+            how = f" ({cause(process.process, await process.process.exit_status())})"
     except TimeoutError:
         how = " (it is still ending)"
     return Failure(Reason.CRASHED, "ProcessEnded", f"the process that ran this action is gone: {lost}{how}")

@@ -17,7 +17,6 @@ from runtime.isolates.process import IsolateProcess
 from runtime.names import DeploymentName
 from runtime.protocol.declaration import Engine, Packages
 
-_GUESTS = "runtime.sandbox.node_style"
 # Of what may be in use; the rest is Node's own and what lies outside its heap.
 _HEAP = "--max-old-space-size=384"
 
@@ -30,13 +29,21 @@ class Program:
     deployment: DeploymentName
     packages: Path | None
 
-    def command(self, node: str = "node") -> tuple[str, ...]:
+    def command(self, node: str) -> tuple[str, ...]:
         """What to execute; ``node`` is the Node.js to use."""
         packages = () if self.packages is None else (str(self.packages),)
+        guests = house() / "sandbox" / "node_style"
         if self.engine is Engine.NODE:
             # The packages are linked to: what one of them imports is looked for beside it, where it was linked.
-            return (node, _HEAP, "--preserve-symlinks", str(_folder() / "javascript" / "main.mjs"), *packages)
-        return (sys.executable, "-P", "-s", "-m", f"{_GUESTS}.python_guest", *packages)
+            return (node, _HEAP, "--preserve-symlinks", str(guests / "javascript" / "main.mjs"), *packages)
+        return (sys.executable, "-P", "-s", str(guests / "start.py"), *packages)
+
+    def readable(self, node: str) -> tuple[Path, ...]:
+        """What it has to read, beside its own scratch folder."""
+        packages = () if self.packages is None else (self.packages,)
+        if self.engine is Engine.NODE:
+            return (Path(node).resolve().parent.parent, house(), *packages)
+        return (Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix), house(), *packages)
 
 
 class Launcher(Protocol):
@@ -69,7 +76,8 @@ OpenFolders = Callable[[Packages | None], Awaitable[Folders]]
 """Has the packages of these locks there; raises `PushRefused` when they cannot be."""
 
 
-def _folder() -> Path:
-    found = find_spec(_GUESTS)
-    assert found is not None and found.submodule_search_locations, "Warren is not whole: its guests are missing"
-    return Path(found.submodule_search_locations[0])
+def house() -> Path:
+    """Where our own code is."""
+    found = find_spec("runtime")
+    assert found is not None and found.submodule_search_locations, "Warren is not whole: it cannot find itself"
+    return Path(found.submodule_search_locations[0]).resolve()

@@ -13,7 +13,7 @@ Rules
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from runtime.adapters.postgres.connections import Connection, Connections
 from runtime.adapters.postgres.schema import HEAD, place_of
@@ -43,6 +43,14 @@ _SHORT_RANGE = "e.head >= %(lower)b AND e.head < %(upper)b"
 _LONG_RANGE = """e.head >= %(lower)b AND e.head <= %(upper)b
     AND (e.head, e.tail) >= (%(lower)b, %(lower_tail)b) AND (e.head, e.tail) < (%(upper)b, %(upper_tail)b)"""
 
+# Without an order the first bytes of a key say it all, unless a bound is longer than they are.
+_COUNT = """
+    SELECT s.trimmed, (SELECT count(*) FROM (
+        SELECT 1 FROM entries e
+        WHERE e.store = %(store)b AND {range} AND e.until > %(position)b AND e.since <= %(position)b
+        LIMIT %(most)b) found)
+    FROM stores s WHERE s.id = %(store)b"""
+
 
 def _statement(order: str, limits: str) -> bytes:
     return _READ.format(order=order, range=limits).encode()
@@ -56,6 +64,9 @@ _LONG = {
     Order.ASCENDING: _statement("head, tail", _LONG_RANGE),
     Order.DESCENDING: _statement("head DESC, tail DESC", _LONG_RANGE),
 }
+
+_COUNT_SHORT = _COUNT.format(range=_SHORT_RANGE).encode()
+_COUNT_LONG = _COUNT.format(range=_LONG_RANGE).encode()
 
 
 class _Question:
@@ -136,6 +147,13 @@ class PostgresSnapshot:
                 return self._page(rows, order, most, enough)
         return self._page(await self._rows(_LONG[order], span, most, enough), order, most, enough)
 
+    async def count(self, span: KeyRange, most: int) -> int:
+        """See `Snapshot.count`."""
+        short = max(len(span.lower), len(span.upper)) <= HEAD
+        rows = await self._ask(_COUNT_SHORT if short else _COUNT_LONG, span, {"most": most})
+        counted: int = rows[0][1]
+        return counted
+
     async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Snapshot.commit`."""
         return await self._committing.commit(self.position, reads, writes)
@@ -150,14 +168,18 @@ class PostgresSnapshot:
     async def _rows(
         self, statement: bytes, span: KeyRange, most: int, enough: int
     ) -> list[tuple[int, bytes | None, bytes, bytes]]:
+        # The first document always belongs to the page.
+        return await self._ask(statement, span, {"most": most, "enough": max(enough, 1)})
+
+    async def _ask(self, statement: bytes, span: KeyRange, more: dict[str, int]) -> list[Any]:
+        """Ask something about a range; the first column tells up to where the past is incomplete."""
         lower, _, lower_tail = place_of(span.lower)
         upper, _, upper_tail = place_of(span.upper)
-        # The first document always belongs to the page.
-        values = {"store": self._store, "position": self.position, "most": most, "enough": max(enough, 1)}
         ends = {"lower": lower, "lower_tail": lower_tail, "upper": upper, "upper_tail": upper_tail}
+        values = {"store": self._store, "position": self.position, **more, **ends}
 
-        async def look(connection: Connection) -> list[tuple[int, bytes | None, bytes, bytes]]:
-            return await (await connection.execute(statement, {**values, **ends}, binary=True)).fetchall()
+        async def look(connection: Connection) -> list[Any]:
+            return await (await connection.execute(statement, values, binary=True)).fetchall()
 
         rows = await self._connections.repeat(look)
         if not rows:

@@ -31,6 +31,7 @@ _ASCENDING = """SELECT e.key, d.content FROM entries e JOIN documents d ON d.num
     WHERE e.key >= ? AND e.key < ? ORDER BY e.key LIMIT ?"""
 _DESCENDING = """SELECT e.key, d.content FROM entries e JOIN documents d ON d.number = e.document
     WHERE e.key >= ? AND e.key < ? ORDER BY e.key DESC LIMIT ?"""
+_COUNT = "SELECT count(*) FROM (SELECT 1 FROM entries WHERE key >= ? AND key < ? LIMIT ?)"
 _POSITION = "SELECT max(position) FROM commits"
 _LOG = "SELECT position, keys FROM commits WHERE position > ? AND position <= ? ORDER BY position"
 
@@ -65,6 +66,16 @@ class SqliteSnapshot:
             return _page(rows, most, enough)
         except sqlite3.Error as error:
             raise mistake(error, "documents cannot be read") from error
+
+    async def count(self, span: KeyRange, most: int) -> int:
+        """See `Snapshot.count`."""
+        if self._connection is None:
+            raise self._readers.gone()
+        try:
+            counted: int = self._connection.execute(_COUNT, (span.lower, span.upper, most)).fetchone()[0]
+            return counted
+        except sqlite3.Error as error:
+            raise mistake(error, "documents cannot be counted") from error
 
     async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
         """See `Snapshot.commit`."""

@@ -37,7 +37,7 @@ from runtime.names import DeploymentName, InvalidName, RequestId, RequestIds, pa
 from runtime.ports import Clock, LogEntry, Logs
 from runtime.protocol.declaration import Kind
 from runtime.protocol.messages import Failure, Level, Reason
-from runtime.syscalls.tickets import Ticket
+from runtime.syscalls.settling.tickets import Ticket
 
 log = logging.getLogger("warren.sync")
 

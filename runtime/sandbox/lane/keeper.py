@@ -30,6 +30,7 @@ from runtime.sandbox.lane import counting
 from runtime.sandbox.lane.confine import Ends, LanePlan, become
 
 _EVERY = 0.05
+_LAST_WAIT = 5.0
 _SCRATCH_EVERY = 0.25
 # Counting files may take a tenth of the time and no more, however many there are.
 _SCRATCH_SHARE = 10
@@ -56,6 +57,7 @@ def keep(plan: LanePlan, order: Order, ends: Ends, launcher: int) -> NoReturn:
     reason = _Watch(opened, order, line, reader).until_it_ends()
     status = _bury(opened)
     _say(line, Closed(status, reason))
+    _wait_until_it_is_heard(line)
     os._exit(0)
 
 
@@ -165,6 +167,14 @@ def _bury(pid: int) -> int:
             return status
         if ended == pid:
             status = os.waitstatus_to_exitcode(code)
+
+
+def _wait_until_it_is_heard(line: socket.socket) -> None:
+    """Wait until the host has closed the line: a `Kill` that was not read would reset it, and our last word with it."""
+    line.settimeout(_LAST_WAIT)
+    with suppress(OSError):
+        while line.recv(64):
+            pass
 
 
 def _say(line: socket.socket, message: Opened | Refused | Closed) -> None:

@@ -78,7 +78,8 @@ ALLOWED: dict[str, Alternatives] = dict.fromkeys(_PLAIN.split(), _ALWAYS) | {
     "prctl": ((_PRCTL,),),
     "arch_prctl": ((Condition(0, (0x1001, 0x1002, 0x1003, 0x1004)),),),
     "socket": ((Condition(0, (2, 10)), _STREAM, Condition(2, (0, 6))),),
-    "socketpair": ((Condition(0, (1,)),),),
+    # No datagrams: a message on them can name a socket by its path, in memory that a filter does not see.
+    "socketpair": ((Condition(0, (1,)), Condition(1, (1, 5), ignore=0x80800)),),
     "sendto": ((_without(3, _NOT_FASTOPEN), Condition(4, (0,), Width.LONG)),),
     "sendmsg": ((_without(2, _NOT_FASTOPEN),),),
     "sendmmsg": ((_without(3, _NOT_FASTOPEN),),),

@@ -25,6 +25,7 @@ import msgspec
 
 from runtime.protocol.declaration import Declaration, Diagnostic, Engine, Kind
 from runtime.protocol.messages import Level, Load
+from runtime.protocol.node_style import engine_of
 from runtime.sandbox.guest.collecting import collect
 from runtime.sandbox.guest.loader import PACKAGE, Bundle, Refused
 from runtime.sandbox.guest.tracebacks import MARK, describe, frames_of
@@ -70,22 +71,17 @@ def _read(bundle: Mapping[str, bytes], sources: dict[str, list[str]]) -> tuple[l
             continue
         sources[path] = bundle[path].decode("utf-8-sig", errors="replace").splitlines()
         try:
-            tree = ast.parse(bundle[path], MARK + path)
+            ast.parse(bundle[path], MARK + path)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = error.lineno if isinstance(error, SyntaxError) else None
             wrong.append(Diagnostic(path, line or 1, f"this file cannot be compiled: {describe(error)}"))
             continue
-        if _is_node_style(tree):
+        if engine_of(path, bundle[path]) is Engine.PYTHON:
             ours.append(path)
             if path in _SPECIAL:
                 text = f'{path} cannot begin with "{_DIRECTIVE}": only actions can, in modules of their own'
                 wrong.append(Diagnostic(path, 1, text))
     return ours, wrong
-
-
-def _is_node_style(tree: ast.Module) -> bool:
-    first = tree.body[0] if tree.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.value.value == _DIRECTIVE
 
 
 def _no_action(file: str, line: int, path: str) -> Diagnostic:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from runtime.errors import SyscallRefused
 from runtime.index_keys import LAST, MISSING, NEXT, encode
 from runtime.ports import KeyRange, Order
-from runtime.syscalls.schemas.catalog import CREATION_TIME
+from runtime.syscalls.schemas.catalog import BUILT_IN, CREATION_TIME
 
 _PREFIX = 6  # bytes in front of an index's values
 
@@ -31,6 +31,14 @@ class Index(NamedTuple):
     def all_fields(self) -> tuple[str, ...]:
         """What a range of it may name."""
         return self.fields if self.fields in (("_id",), (CREATION_TIME,)) else (*self.fields, CREATION_TIME)
+
+
+def built_in_index(table: str, name: str) -> Index:
+    """An index that every table has; raise `SyscallRefused` when it is none."""
+    fields = BUILT_IN.get(name)
+    if fields is None:
+        raise SyscallRefused(f"table {table!r} has no index {name[:80]!r}: there are {', '.join(BUILT_IN)}")
+    return Index(name, fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import msgspec
 
 from runtime import limits
 from runtime.index_keys import encode, index_prefix
-from runtime.invocation import Succeeded
+from runtime.invocation import Outcome, Succeeded
 from runtime.names import DeploymentName
 from runtime.ports import KeyRange
 from runtime.syscalls.transaction import Transaction, Transactions
@@ -68,11 +68,40 @@ class Tickets:
         record = _Record(ticket.session, ticket.number, transaction.now, outcome.value, outcome.lines)
         transaction.put_record((), _keys(record), _encode(record))
 
+    def settlement(self, ticket: Ticket) -> "TicketSettlement":
+        """This ticket, to be settled with its mutation."""
+        return TicketSettlement(self, ticket)
+
     def settled(self, ticket: Ticket, position: int) -> None:
         """It was committed at this position."""
         self._positions[ticket] = position
         if len(self._positions) > _REMEMBERED:
             self._positions.popitem(last=False)
+
+
+class TicketSettlement:
+    """A ticket as a `Settlement`: only what succeeded is kept."""
+
+    __slots__ = ("_ticket", "_tickets")
+
+    def __init__(self, tickets: Tickets, ticket: Ticket) -> None:
+        self._tickets = tickets
+        self._ticket = ticket
+
+    async def recall(self, transaction: Transaction) -> Outcome | None:
+        """See `Settlement.recall`."""
+        return await self._tickets.recall(self._ticket, transaction)
+
+    def record(self, outcome: Outcome, transaction: Transaction) -> bool:
+        """See `Settlement.record`."""
+        if not isinstance(outcome, Succeeded):
+            return False
+        self._tickets.remember(self._ticket, outcome, transaction)
+        return True
+
+    def committed(self, position: int) -> None:
+        """See `Settlement.committed`."""
+        self._tickets.settled(self._ticket, position)
 
 
 async def sweep(transactions: Transactions, name: DeploymentName) -> int:

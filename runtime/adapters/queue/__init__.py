@@ -1,0 +1,1 @@
+"""How are knocks, the agenda and errands kept in Redis, and which Redis is it?"""

@@ -1,0 +1,86 @@
+"""What does a process need to do errands itself?
+
+The launcher of lanes, the folders of packages, the crews of Node-style processes, and what analyses them, put together
+for whoever composes a worker. Where the wall of a lane cannot stand there is none of it, and the log says why.
+
+Rules
+1. What is started is stopped in reverse. Processes end before the launcher, and their scratch folders after them.
+2. A Node-style action that calls another one has it run here: through the queue it could wait for the place it holds.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from runtime.egress.rules import Rules
+from runtime.errors import SandboxUnavailable
+from runtime.invocation import Invocation, Outcome
+from runtime.isolates.isolate import Isolate
+from runtime.main import Router
+from runtime.names import DeploymentName
+from runtime.ports import LogEntry
+from runtime.protocol.messages import Level
+from runtime.settings import package_variables
+from worker.analysis import Analysis, LocalErrands
+from worker.lane.judging import Judge, OpenJudge
+from worker.lane.launcher import Launcher
+from worker.node_style.confined import ConfinedLauncher, JudgeOf
+from worker.node_style.crews import Sizes
+from worker.node_style.opening import Needs, open_node_style
+from worker.node_style.scratch import ScratchFolders
+from worker.packages.folders import PackageFolders
+from worker.packages.shelf import Shelf
+from worker.packages.tools import Tools
+
+log = logging.getLogger("warren.worker")
+
+_MIB = 1024 * 1024
+
+
+@asynccontextmanager
+async def open_local(router: Router) -> AsyncIterator[LocalErrands | None]:
+    """Whoever does errands in this process, until the end of the context; ``None`` where no lane can be had."""
+    async with AsyncExitStack() as stack:
+        launcher = Launcher()
+        stack.push_async_callback(launcher.stop)
+        try:
+            await launcher.start()
+        except SandboxUnavailable as error:
+            log.error("this worker runs no Node-style modules: %s", error)
+            yield None
+            return
+        yield await _open(router, launcher, stack)
+
+
+async def _open(router: Router, launcher: Launcher, stack: AsyncExitStack) -> LocalErrands:
+    settings = router.settings
+    data = settings.data.resolve()
+    tools = Tools(package_variables())
+    folders = PackageFolders(tools, Shelf(data / "packages", settings.package_space * _MIB))
+    scratch = await asyncio.to_thread(ScratchFolders, data / "scratch")
+    stack.callback(scratch.close)
+    confined = ConfinedLauncher(launcher.launch, _judges(router), scratch, tools.node)
+    stack.push_async_callback(confined.stop)
+
+    async def converse(invocation: Invocation, process: Isolate, seconds: float) -> Outcome:
+        return await conductor.converse(invocation, process, seconds)
+
+    sizes = Sizes(settings.node_processes, settings.node_processes_per_version)
+    needs = Needs(confined, folders.open, sizes, router.cellar.logs, router.clock)
+    node_style = await stack.enter_async_context(open_node_style(needs, converse))
+    local = LocalErrands(node_style.run, Analysis(folders, node_style.crews, router.directory.find))
+    conductor = router.conductor_with(local)
+    return local
+
+
+def _judges(router: Router) -> JudgeOf:
+    rules = Rules(router.settings.egress_allow)
+
+    def judge_of(name: DeploymentName) -> Judge:
+        def say(reason: str) -> None:
+            router.cellar.logs.write(name, LogEntry(router.clock.now(), Level.WARN, reason))
+
+        return OpenJudge(rules, say)
+
+    return judge_of
