@@ -11,7 +11,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +23,9 @@ class PackageIndex:
     def __init__(self, address: str) -> None:
         self.address = address
         self.asked: list[str] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.is_asked = threading.Event()
         self._files: dict[str, bytes] = {}
         self._projects: dict[str, list[str]] = {}
         self._documents: dict[str, dict[str, Any]] = {}
@@ -87,6 +90,8 @@ class PackageIndex:
     def answer(self, path: str) -> bytes | None:
         """What stands at this path, for somebody who takes it."""
         self.asked.append(path)
+        self.is_asked.set()
+        self.may_answer.wait(60)
         return self.look(path)
 
     def look(self, path: str) -> bytes | None:
@@ -118,6 +123,11 @@ def package_index() -> Iterator[PackageIndex]:
             self._answer(found)
             self.wfile.write(found or b"")
 
+        def handle(self) -> None:
+            # Who asked may have been killed.
+            with suppress(ConnectionError):
+                super().handle()
+
         def _answer(self, found: bytes | None) -> None:
             kind = "text/html" if self.path.startswith("/simple") else "application/json"
             self.send_response(404 if found is None else 200)
@@ -136,6 +146,7 @@ def package_index() -> Iterator[PackageIndex]:
         try:
             yield index
         finally:
+            index.may_answer.set()
             server.shutdown()
             thread.join()
 

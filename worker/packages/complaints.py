@@ -55,7 +55,8 @@ def _said(text: str) -> str:
         bare = (_NPM_LEAD if from_npm else _UV_LEAD).sub("", line).strip()
         if bare and not line.startswith(("npm warn", "warning:")) and not (from_npm and _NPM_NOISE.search(bare)):
             kept.append(bare)
-    return _PATH.sub("…", _ADDRESS.sub("…", " ".join(kept)))
+    lead, rest = kept[:1], kept[1:]
+    return _PATH.sub("…", _ADDRESS.sub("…", ": ".join(filter(None, (*lead, " ".join(rest))))))
 
 
 def _line(text: str, lines: Mapping[str, int]) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import limits
 from runtime.invocation import Version
 from runtime.protocol.declaration import Diagnostic, Engine, Packages
 from worker.packages.installing import folder_name, install
@@ -44,11 +43,6 @@ class Opened:
 
     def _path(self, engine: Engine) -> Path | None:
         return self.held[engine].path if engine in self.held else None
-
-
-def open_packages(folder: Path, space: int, variables: Mapping[str, str]) -> "PackageFolders":
-    """The packages in this folder, with room for so many MiB; ``variables`` is what uv and npm find set."""
-    return PackageFolders(Tools(variables), Shelf(folder, space * limits.MIB))
 
 
 class PackageFolders:
