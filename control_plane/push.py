@@ -42,8 +42,10 @@ from runtime.protocol.node_style import engine_of, module_of
 from runtime.syscalls.schemas.claims import objection_to
 from runtime.syscalls.schemas.keeper import Look
 
-# Unpacked bundles are large: so many are held at once, by all pushes together.
+# Unpacked bundles are large: so many are held at once, by all pushes together. Those that a worker is asked about may
+# have packages to install; the others do not wait for them.
 _UNPACKED_AT_ONCE = 4
+_WITH_WORKERS_AT_ONCE = 8
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*"})
 _CORS_ITEMS = 256
 
@@ -65,6 +67,7 @@ class Pushing:
         self._office = office
         self._changes = changes
         self._room = asyncio.Semaphore(_UNPACKED_AT_ONCE)
+        self._patient_room = asyncio.Semaphore(_WITH_WORKERS_AT_ONCE)
         self._under_way: Counter[DeploymentName] = Counter()
 
     @contextmanager
@@ -94,6 +97,11 @@ class Pushing:
     async def _deploy(self, name: DeploymentName, archive: bytes | bytearray) -> Pushed:
         # Its own turn first, then the room: one deployment's pushes never keep all the room from the others.
         async with self._room:
+            bundle, sha256 = await asyncio.to_thread(_open, archive)
+            if all(engine_of(path, content) is Engine.ISOLATE for path, content in bundle.items()):
+                return await self._analyse_and_keep(name, bundle, sha256)
+            del bundle
+        async with self._patient_room:
             bundle, sha256 = await asyncio.to_thread(_open, archive)
             return await self._analyse_and_keep(name, bundle, sha256)
 

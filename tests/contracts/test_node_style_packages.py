@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from control_plane.cli.bundles import read_bundle
 from runtime.errors import PushRefused
 from runtime.invocation import Deployment, Version
 from runtime.names import DeploymentName, VersionNumber
@@ -122,3 +123,15 @@ async def test_what_a_crew_uses_is_kept_until_it_ends(worker: Worker, tmp_path: 
     assert place in set(ready.iterdir())
     assert len(set(ready.iterdir())) == 2
     assert await worker.value("a:count", upto=2) == [0, 1]
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+async def test_the_example_is_declared_and_runs(worker: Worker) -> None:
+    # Stand-ins for the two packages, as far as the example uses them: this machine's index is the only one here.
+    pictures = "class Code:\n    def svg_inline(self, scale): return f'<svg {scale}>'\ndef make(text): return Code()\n"
+    worker.index.add_wheel("segno", "1.6.6", {"segno.py": pictures})
+    worker.index.add_npm("slugify", "1.6.9", {"index.js": "module.exports = (text) => text.toLowerCase()"})
+    files = read_bundle(Path(__file__).resolve().parents[2] / "examples" / "links" / "functions")
+    await worker.deploy({path: content.decode() for path, content in files.items()})
+    assert await worker.value("slugs:make", title="Tea") == "tea"
+    assert await worker.value("codes:draw", text="x") == "<svg 8>"

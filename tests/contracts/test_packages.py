@@ -317,6 +317,21 @@ async def test_a_run_that_takes_too_long_ends_with_all_that_it_has_started(
     os.close(reading)
 
 
+async def test_a_run_does_not_outlive_whoever_started_it(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys; from pathlib import Path; from worker.packages.tools import Tools\n"
+        "asyncio.run(Tools({}).run(Path(sys.argv[1]), ['/bin/sh', '-c', 'echo $$ > begun; exec cat > end < pipe']))"
+    )
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as starter:
+        # Opening it waits for the one that reads.
+        writing = await asyncio.to_thread((tmp_path / "pipe").open, "wb", 0)
+        starter.kill()
+    with writing, pytest.raises(BrokenPipeError):
+        while True:
+            await asyncio.to_thread(writing.write, b"x")
+
+
 async def test_a_run_that_writes_too_much_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PACKAGE_BYTES", Limit(1 << 20, "bytes", "for this test"))
     monkeypatch.setattr(limits, "PACKAGE_FILES", Limit(10, "files", "for this test"))

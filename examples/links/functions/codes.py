@@ -1,6 +1,7 @@
 "use node"
 
 import segno
+
 from runtime import internal_action
 
 
