@@ -37,7 +37,9 @@ from runtime.names import RequestIds
 from runtime.ports import Clock
 
 # Every room of the control plane.
-ROOMS: Sequence[ModuleType] = (health, deployments, pushes, versions, environment, keys, functions, logs, data)
+ROOMS: Sequence[ModuleType] = (
+    *(health, certificates, deployments, pushes, versions, environment, keys, functions, logs, data),
+)
 
 
 def create_app(office: Office, rooms: Sequence[ModuleType] = ROOMS) -> FastAPI:

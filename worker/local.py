@@ -10,11 +10,11 @@ Rules
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from runtime.egress.rules import Rules
-from runtime.errors import SandboxUnavailable
+from runtime.errors import SandboxUnavailable, WarrenError
 from runtime.invocation import Invocation, Outcome
 from runtime.isolates.isolate import Isolate
 from runtime.main import Router
@@ -26,7 +26,7 @@ from worker.analysis import Analysis, LocalErrands
 from worker.lane.judging import Judge, OpenJudge
 from worker.lane.launcher import Launcher
 from worker.node_style.confined import ConfinedLauncher, JudgeOf
-from worker.node_style.crews import Sizes
+from worker.node_style.crews import Crews, Sizes
 from worker.node_style.opening import Needs, open_node_style
 from worker.node_style.scratch import ScratchFolders
 from worker.packages.folders import PackageFolders
@@ -71,7 +71,31 @@ async def _open(router: Router, launcher: Launcher, stack: AsyncExitStack) -> Lo
     node_style = await stack.enter_async_context(open_node_style(needs, converse))
     local = LocalErrands(node_style.run, Analysis(folders, node_style.crews, router.directory.find))
     conductor = router.conductor_with(local)
+    stack.callback(_follow(router, node_style.crews))
     return local
+
+
+def _follow(router: Router, crews: Crews) -> Callable[[], None]:
+    """End what a deployment does not run any more as soon as it is known; what is returned stops that."""
+    looking: set[asyncio.Task[None]] = set()
+
+    async def look(name: DeploymentName) -> None:
+        # Else its next call finds out, or its processes are idle some day.
+        with suppress(WarrenError):
+            deployment = await router.directory.find(name)
+            if deployment is None:
+                crews.remove(name)
+            else:
+                crews.stand_down(name, deployment.version)
+
+    def changed(name: DeploymentName | None) -> None:
+        for each in crews.names() if name is None else crews.names() & {name}:
+            task = asyncio.get_running_loop().create_task(look(each))
+            looking.add(task)
+            task.add_done_callback(looking.discard)
+
+    router.directory.listeners.append(changed)
+    return lambda: router.directory.listeners.remove(changed)
 
 
 def _judges(router: Router) -> JudgeOf:

@@ -8,7 +8,7 @@ Rules
 1. `Prepared` is the launcher's first word on its control socket, said once. `Open` carries four descriptors: the
    lane's line, its channel, the write end of its standard error, and a file that holds the `Order`.
 2. On a line the keeper says `Opened` (then the program runs) or `Refused`, once; then `Closed`, once, as its last word.
-   `Listening` carries the descriptor on which the lane's connects are heard of, and comes before `Opened`.
+   `Listening` carries the descriptor on which the lane's trapped calls are heard of, and comes before `Opened`.
 3. The host says nothing on a line but `Kill`. The end of a line is the end of its lane.
 """
 
@@ -18,7 +18,10 @@ from runtime.protocol.forking import Layer
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What is to run, and what it may have. ``environment`` is all of it; ``memory`` is in bytes, for all processes."""
+    """What is to run, and what it may have. ``environment`` is all of it; ``memory`` is in bytes, for all processes.
+
+    ``network``: connects are judged. ``heard``: the host can be told of calls at all, and lets processes be made.
+    """
 
     command: tuple[str, ...]
     environment: dict[str, str]
@@ -26,6 +29,7 @@ class Order(msgspec.Struct, frozen=True):
     scratch: str
     memory: int
     network: bool
+    heard: bool
 
 
 class Prepared(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -39,7 +43,7 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Listening(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """The program is locked down, and its connects can be heard of."""
+    """The program is locked down, and its trapped calls can be heard of."""
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from runtime.adapters.memory_logs import MemoryLogs
+from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.queue.memory_agenda import MemoryAgenda
 from runtime.errors import IsolateLost, Overloaded, SyscallRefused
 from runtime.execution.admission import Admission

@@ -97,6 +97,26 @@ async def test_a_page_ends_when_it_has_enough_bytes_and_holds_one_document_at_le
     assert (len(page.entries), page.complete) == (1, False)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 10_000])
+async def test_a_range_is_counted_up_to_a_number_as_it_was_at_that_moment(
+    store: DocumentStore, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.adapters.sqlite.readers._COUNTED", at_once)
+    long = b"c" * 3_000
+    await commit(store, new(b"1", b"a", b"b"), new(b"2", b"ba"), new(b"3", long))
+    snapshot = await store.snapshot(NAME)
+    await commit(store, new(b"4", b"bb"), Write((b"ba",), (), None))
+    try:
+        assert await snapshot.count(EVERYTHING, MANY) == 4
+        assert await snapshot.count(KeyRange(b"b", b"c"), MANY) == 2
+        assert await snapshot.count(KeyRange(b"a", b"b"), MANY) == 1
+        assert await snapshot.count(KeyRange(long, long + b"\x00"), MANY) == 1
+        assert await snapshot.count(KeyRange(long + b"\x00", b"d"), MANY) == 0
+        assert await snapshot.count(EVERYTHING, 3) == 3
+    finally:
+        snapshot.release()
+
+
 async def test_a_document_changes_under_all_its_keys(store: DocumentStore) -> None:
     await commit(store, new(b"one", b"id", b"old"))
     await commit(store, Write((b"id", b"old"), (b"id", b"new"), b"two"))

@@ -91,7 +91,7 @@ async def test_arguments_past_their_limit_go_nowhere(tmp_path: Path) -> None:
     async with opened(tmp_path, kept) as router:
         outcome = await router.conductor.run(invocation("jobs:run", text="x" * limits.NODE_ARGUMENT_BYTES))
     assert isinstance(outcome, Failed) and outcome.failure.reason is Reason.ARGUMENTS
-    assert "5242893 bytes of arguments, limit 5242880 bytes (NODE_ARGUMENT_BYTES)" in outcome.failure.message
+    assert "5242891 bytes of arguments, limit 5242880 bytes (NODE_ARGUMENT_BYTES)" in outcome.failure.message
     assert kept.asked == []
 
 

@@ -52,9 +52,7 @@ DECLARED = Declaration(
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-async def registry(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
-) -> AsyncIterator[Registry]:
+async def registry(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Registry]:
     """An empty registry."""
     if request.param == "memory":
         memory = MemoryRegistry()

@@ -134,6 +134,19 @@ def test_a_module_that_does_not_import_fails_the_push_and_changes_nothing(tenant
     assert call(tenant, "machine:through_node", text="up") == "UP"
 
 
+@pytest.mark.parametrize("how", ["push", "delete"])
+def test_what_a_deployment_does_not_run_any_more_is_ended_at_once(server: LiveServer, how: str) -> None:
+    tenant = server.tenant("node_style")
+    pid = call(tenant, "machine:whoami")["pid"]
+    if how == "push":
+        assert tenant.push({"http.py": "from runtime import HttpRouter\nhttp = HttpRouter()\n"}).status_code == 201
+    else:
+        assert server.admin("DELETE", f"/v1/deployments/{tenant.name}").status_code < 300
+    end = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end
+
+
 def test_nothing_is_left_when_the_server_stops(tmp_path: Path) -> None:
     server = LiveServer(tmp_path / "data")
     tenant = server.tenant("node_style")

@@ -7,5 +7,6 @@
 `names`          answers its questions for addresses
 `notifications`  the kernel's side of hearing of a connect
 `trial`          can its network be judged on this machine?
+`scratch`        how its folder is made, and got rid of
 `doctor`         which layers hold on this machine
 """

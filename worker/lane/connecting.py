@@ -9,7 +9,8 @@ Rules
 3. A port 53 of this machine means the name server, which is a socket pair with `names` behind it.
 4. A socket that does not block is installed while it connects, as connect(2) would leave it; one that blocks, when it
    is connected. Options that matter are carried over; those that choose a way through the network cannot be set.
-5. Every connect has its turn: a lane that makes a flood of them waits, and costs the host as much as a slow one.
+5. Every connect has its turn: a lane that makes a flood of them waits, and costs the host as much as a slow one. So has
+   every process and thread, where the kernel does not count them: the keeper can then keep up with them.
 6. Anything unexpected is a refusal.
 """
 
@@ -66,8 +67,31 @@ class _Target:
     port: int
 
 
+class _Pace:
+    """So many at once, and then one at a time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._next = 0.0
+
+    def free(self) -> bool:
+        """Take a turn if nobody has to wait for it."""
+        now = self._loop.time()
+        following = max(self._next + _INTERVAL, now - _BURST * _INTERVAL)
+        if following > now:
+            return False
+        self._next = following
+        return True
+
+    async def turn(self) -> None:
+        """Wait for a turn."""
+        if not self.free():
+            self._next += _INTERVAL
+            await asyncio.sleep(self._next - self._loop.time())
+
+
 class Connections:
-    """The network of one lane."""
+    """The network of one lane, and the pace at which it makes processes."""
 
     def __init__(self, listener: Listener, judge: Judge, resolve: Resolve) -> None:
         self._listener = listener
@@ -75,7 +99,7 @@ class Connections:
         self._names = Names(judge, resolve, self._refuse)
         self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._turn = 0.0
+        self._connects, self._tasks = _Pace(), _Pace()
         self._minute, self._said, self._unsaid = 0.0, 0, 0
         self._loop.add_reader(listener.fileno(), self._hear)
 
@@ -97,10 +121,14 @@ class Connections:
             # Nobody is left who could call.
             self._loop.remove_reader(self._listener.fileno())
             return
+        if not call.is_connect and self._tasks.free():
+            self._listener.let_go_on(call)
+            return
         if len(self._under_way) >= LANE_CONNECTS:
             self._listener.answer(call, errno.EAGAIN)
             return
-        task = self._loop.create_task(self._serve(call), name="a lane's connect")
+        serve = self._serve(call) if call.is_connect else self._let_go_on(call)
+        task = self._loop.create_task(serve, name="a lane's call")
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -108,7 +136,7 @@ class Connections:
         """Answer one connect, whatever happens."""
         error = errno.EACCES
         try:
-            await self._wait_for_its_turn()
+            await self._connects.turn()
             error = await self._connect(call)
         except _Refused as refused:
             error = refused.error
@@ -123,11 +151,9 @@ class Connections:
         finally:
             self._listener.answer(call, error)
 
-    async def _wait_for_its_turn(self) -> None:
-        now = self._loop.time()
-        self._turn = max(self._turn + _INTERVAL, now - _BURST * _INTERVAL)
-        if self._turn > now:
-            await asyncio.sleep(self._turn - now)
+    async def _let_go_on(self, call: Call) -> None:
+        await self._tasks.turn()
+        self._listener.let_go_on(call)
 
     async def _connect(self, call: Call) -> int:
         """Make the connection and put it in its place; 0, or EINPROGRESS for one that is still being made."""

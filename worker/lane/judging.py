@@ -12,7 +12,7 @@ Rules
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from runtime.egress.rules import Destination, Rules
+from runtime.egress.rules import Destination, NotAllowed, Rules
 
 
 class Judge(Protocol):
@@ -26,6 +26,21 @@ class Judge(Protocol):
 
     def refused(self, reason: str) -> None:
         """Take note of a connection, or a question, that was refused."""
+
+
+class NoNetwork:
+    """Lets nobody go anywhere."""
+
+    def check_name(self, host: str) -> None:
+        """Whether this name may be asked for: none may."""
+        raise NotAllowed("there is no network here")
+
+    def permitted(self, host: str | None, addresses: Sequence[str], port: int | None) -> Sequence[str]:
+        """Those of a host's addresses that may be connected to: none."""
+        raise NotAllowed("there is no network here")
+
+    def refused(self, reason: str) -> None:
+        """Take note of a connection that was refused: there is nobody to tell."""
 
 
 class OpenJudge:

@@ -75,7 +75,7 @@ class Launcher:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         line, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with channel, keepers, file_of(what, network=judge is not None) as file:
+            with channel, keepers, file_of(what, network=judge is not None, heard=self._network) as file:
                 self._send([keepers.fileno(), channel.fileno(), writer, file.fileno()])
             opening = Line(line, judge, self._resolve)
             return LaneProcess(await opening.opened(), ours, reader, opening)

@@ -25,7 +25,7 @@ import msgspec
 from runtime.errors import IsolateLost, SandboxUnavailable
 from runtime.protocol.lanes import Closed, Kill, LineMessage, Listening, Opened, Order, Refused
 from worker.lane.connecting import Connections
-from worker.lane.judging import Judge
+from worker.lane.judging import Judge, NoNetwork
 from worker.lane.names import Resolve
 from worker.lane.notifications import Listener
 
@@ -165,10 +165,9 @@ class Line:
     def _hear(self, message: LineMessage, descriptors: list[int]) -> None:
         match message:
             case Listening():
-                if self._judge is None:
-                    os.close(descriptors[0])
-                else:
-                    self._connections = Connections(Listener(descriptors[0]), self._judge, self._resolve)
+                # Without a judge the filter refuses every connect, and nobody is asked.
+                judge = self._judge or NoNetwork()
+                self._connections = Connections(Listener(descriptors[0]), judge, self._resolve)
             case Opened(pid):
                 self._pid = pid
                 if not self._opened.done():
@@ -194,7 +193,7 @@ class Line:
             self.ended.set_result(end)
 
 
-def file_of(what: Launch, network: bool) -> BinaryIO:
+def file_of(what: Launch, network: bool, heard: bool) -> BinaryIO:
     """A nameless file with the order for the keeper: an environment may be longer than a datagram."""
     environment = {"HOME": str(what.scratch), "TMPDIR": str(what.scratch), **what.environment, "RES_OPTIONS": "use-vc"}
     order = Order(
@@ -204,6 +203,7 @@ def file_of(what: Launch, network: bool) -> BinaryIO:
         str(what.scratch),
         what.memory,
         network=network,
+        heard=heard,
     )
     file = os.fdopen(os.memfd_create("order", os.MFD_CLOEXEC), "w+b")
     file.write(msgspec.msgpack.encode(order))

@@ -6,7 +6,8 @@ Rules
 1. What a pointer of the caller leads to is read once. The caller may change it before and after; what was read is what
    is judged and what is used.
 2. A read counts only if the call still waits afterwards: otherwise its number may belong to another process by now.
-3. The caller's call never goes on (no SECCOMP_USER_NOTIF_FLAG_CONTINUE): it is answered, or it fails.
+3. A connect never goes on: it is answered, or it fails. What goes on (SECCOMP_USER_NOTIF_FLAG_CONTINUE) is only the
+   making of a process or thread, all of whose arguments the filter itself has seen.
 """
 
 import ctypes
@@ -24,6 +25,8 @@ _CALL = struct.Struct("=QII" + "iIQ6Q")
 _ANSWER = struct.Struct("=QqiI")
 _DESCRIPTOR = struct.Struct("=QIIII")
 _SET_DESCRIPTOR = 1
+_GO_ON = 1
+_CONNECTS = {"x86_64": 42, "aarch64": 203}
 
 
 def _both_ways(number: int, size: int) -> int:
@@ -46,13 +49,19 @@ _LIBC.syscall.restype = ctypes.c_long
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A connect that waits: whose it is, and its arguments."""
+    """A call that waits: whose it is, and the arguments of a connect; ``number`` says what it is."""
 
     id: int
+    number: int
     thread: int
     descriptor: int
     address: int
     length: int
+
+    @property
+    def is_connect(self) -> bool:
+        """Whether it is a connect; what else is trapped makes a process or a thread."""
+        return self.number == _CONNECTS[os.uname().machine]
 
 
 class Gone(Exception):
@@ -79,8 +88,8 @@ class Listener:
             raise OSError(errno.ENOTCONN, "nobody is left") if seen else Gone
         buffer = bytearray(_CALL.size)
         self._control(_RECEIVE, buffer)
-        number, pid, _, _, _, _, first, second, third, *_ = _CALL.unpack(buffer)
-        return Call(number, pid, ctypes.c_int(first & 0xFFFFFFFF).value, second, third & 0xFFFFFFFF)
+        id_, pid, _, number, _, _, first, second, third, *_ = _CALL.unpack(buffer)
+        return Call(id_, number, pid, ctypes.c_int(first & 0xFFFFFFFF).value, second, third & 0xFFFFFFFF)
 
     def read(self, call: Call, length: int) -> bytes:
         """What the caller's address argument leads to; `PermissionError` where the host may not look at the caller."""
@@ -125,6 +134,11 @@ class Listener:
         """Let the call return 0, or fail with an errno."""
         with suppress(Gone):
             self._control(_SEND, bytearray(_ANSWER.pack(call.id, 0, -error, 0)))
+
+    def let_go_on(self, call: Call) -> None:
+        """Let the kernel make the call as it was made."""
+        with suppress(Gone):
+            self._control(_SEND, bytearray(_ANSWER.pack(call.id, 0, 0, _GO_ON)))
 
     def close(self) -> None:
         """Hear of nothing more; calls that wait fail with ENOSYS."""

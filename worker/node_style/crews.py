@@ -84,7 +84,7 @@ class Crews:
         Raises `Overloaded` when there can be none now, and `IsolateLost` when the bundle does not load in it.
         """
         if deployment.version is not None and deployment.version.sha256 == version.sha256:
-            self._stand_down_others(deployment.name, version)
+            self.stand_down(deployment.name, version)
         while True:
             crew = self._crew_of(deployment, version, engine)
             usable = [one for one in crew.processes if one.usable]
@@ -115,6 +115,15 @@ class Crews:
             return await _loaded(process, Load(dict(bundle), dict(environment), name, False))
         finally:
             process.end(RETIRED)
+
+    def names(self) -> set[DeploymentName]:
+        """Whose processes there are."""
+        return {name for name, _, _ in self._crews}
+
+    def stand_down(self, name: DeploymentName, active: Version | None) -> None:
+        """Let what this deployment runs of other versions than ``active`` finish what it does, and end."""
+        for key in [key for key in self._crews if key[0] == name and (active is None or key[1] != active.sha256)]:
+            self._disband(key)
 
     def remove(self, name: DeploymentName) -> None:
         """End everything that runs for this deployment: it is deleted."""
@@ -148,10 +157,6 @@ class Crews:
         if crew is None:
             crew = self._crews[key] = Crew(deployment.name, version, engine, deployment.environment)
         return crew
-
-    def _stand_down_others(self, name: DeploymentName, active: Version) -> None:
-        for key in [key for key in self._crews if key[0] == name and key[1] != active.sha256]:
-            self._disband(key)
 
     def _disband(self, key: tuple[DeploymentName, str, Engine]) -> None:
         for process in list(self._crews.pop(key).processes):

@@ -6,7 +6,7 @@ of their own (commands, time-outs, a row of states) is left out, because every s
 
 Rules
 1. What is done here never raises: whoever does it has said in the log what went wrong.
-2. A job that runs is marked for half a minute at a time. Of a worker that died nothing remains for longer.
+2. A job that runs is marked for twenty seconds at a time. Of a worker that died nothing remains for longer.
 3. ``finish`` is called when RQ has forgotten the job: then the same id may be enqueued again.
 4. Redis may be away, slow or empty at any moment: a thread begins anew, ever more seldom, and says so once.
 5. `stop` takes nothing new and wakes who waits. Who still works after its time is cancelled.
@@ -43,8 +43,8 @@ log = logging.getLogger("warren.queue")
 
 Work = Callable[[str], Coroutine[Any, Any, None]]
 
-_LEASE = 30  # seconds that a job which runs is believed to
-_RENEW = 10.0
+_LEASE = 20  # seconds that a running job is believed to run; less than a claim, so that a dead one is not met again
+_RENEW = 5.0
 _HEARTBEAT = 30.0
 _WORKER_LASTS = 90  # seconds that RQ shows a worker without a heartbeat
 _WAIT = 20  # seconds for one blocking look at the queue

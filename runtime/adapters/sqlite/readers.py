@@ -24,6 +24,7 @@ from runtime.ports import KeyRange, Order, Page, Write
 
 _CONNECTIONS = 32
 _IDLE_CONNECTIONS = 2
+_COUNTED = 10_000  # in one go
 # Seconds for which a snapshot that nobody holds is kept for the next one. It hinders other processes meanwhile.
 _LINGER = 0.25
 
@@ -32,6 +33,7 @@ _ASCENDING = """SELECT e.key, d.content FROM entries e JOIN documents d ON d.num
 _DESCENDING = """SELECT e.key, d.content FROM entries e JOIN documents d ON d.number = e.document
     WHERE e.key >= ? AND e.key < ? ORDER BY e.key DESC LIMIT ?"""
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM entries WHERE key >= ? AND key < ? LIMIT ?)"
+_FOLLOWING = "SELECT key FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT 1 OFFSET ?"
 _POSITION = "SELECT max(position) FROM commits"
 _LOG = "SELECT position, keys FROM commits WHERE position > ? AND position <= ? ORDER BY position"
 
@@ -68,12 +70,26 @@ class SqliteSnapshot:
             raise mistake(error, "documents cannot be read") from error
 
     async def count(self, span: KeyRange, most: int) -> int:
-        """See `Snapshot.count`."""
+        """See `Snapshot.count`. Some at a time: a million take a fifth of a second, and others want to go on."""
+        counted = 0
+        while True:
+            step = min(_COUNTED, most - counted)
+            found, following = self._count(span, step)
+            counted += found
+            if following is None or counted >= most:
+                return counted
+            span = KeyRange(following, span.upper)
+            await asyncio.sleep(0)
+
+    def _count(self, span: KeyRange, most: int) -> tuple[int, bytes | None]:
+        """Count up to ``most``; and the key that comes then, if there is one."""
         if self._connection is None:
             raise self._readers.gone()
         try:
-            counted: int = self._connection.execute(_COUNT, (span.lower, span.upper, most)).fetchone()[0]
-            return counted
+            following = self._connection.execute(_FOLLOWING, (*span, most)).fetchone()
+            if following is not None:
+                return most, following[0]
+            return self._connection.execute(_COUNT, (*span, most)).fetchone()[0], None
         except sqlite3.Error as error:
             raise mistake(error, "documents cannot be counted") from error
 

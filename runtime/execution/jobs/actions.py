@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from runtime import limits
 from runtime.errors import IsolateLost, Overloaded, TooManyRequests, WarrenError
-from runtime.execution.jobs.calling import Call, Caller, Runs, words
+from runtime.execution.jobs.calling import Call, Caller, Find, Runs, words
 from runtime.execution.jobs.ledger import Lease, Ledger
 from runtime.execution.jobs.waiting import until_next_attempt, until_tried_again
 from runtime.invocation import Failed, Outcome
@@ -44,6 +44,7 @@ _TOLD_AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # seconds
 class Hands:
     """What runs actions, and what chance and waiting are."""
 
+    find: Find
     runs: Runs
     ledger: Ledger
     caller: Caller
@@ -174,6 +175,8 @@ class _Run:
 
     async def _tell(self, outcome: Outcome | None) -> None:
         hands, lease = self._hands, self._lease
+        if await hands.find(lease.name) is None:
+            return  # deleted, with all of its records
         if outcome is None:
             await hands.ledger.try_again(lease, until_tried_again(self._call.duty.tries), begun=False)
         elif isinstance(outcome, Failed):
@@ -186,6 +189,8 @@ class _Run:
         while True:
             await self._hands.pause(limits.SCHEDULED_LEASE / 1000 / _RENEWALS)
             try:
+                if await self._hands.find(self._lease.name) is None:
+                    return
                 held = await self._hands.ledger.renew(self._lease)
             except WarrenError as error:
                 log.warning("the lease of a scheduled action of %s is not renewed: %s", self._call.name, error)

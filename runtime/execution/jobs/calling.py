@@ -7,7 +7,7 @@ Rules
 1. What cannot be called at all is a sentence: it goes into the record.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,7 @@ class Crons(Protocol):
         ...
 
 
+Find = Callable[[DeploymentName], Awaitable[Deployment | None]]
 Settled = Callable[[Job, Transaction, str], None]
 
 

@@ -13,13 +13,14 @@ Rules
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from weakref import WeakValueDictionary
 
 from runtime import limits
-from runtime.errors import CommitConflict, IsolateLost, NotFound
+from runtime.errors import CommitConflict, IsolateLost, NotFound, WarrenError
+from runtime.execution.admission import ceiling
 from runtime.execution.jobs.actions import Actions, Hands
-from runtime.execution.jobs.calling import Call, Caller, Crons, Runs
+from runtime.execution.jobs.calling import Call, Caller, Crons, Find, Runs
 from runtime.execution.jobs.forgetting import forget_ended, next_to_forget
 from runtime.execution.jobs.ledger import Ledger
 from runtime.execution.jobs.mutations import MutationRun
@@ -37,8 +38,6 @@ log = logging.getLogger("warren")
 _LOST_TWICE = "the process that ran it ended, twice: it takes more memory or time than it may have"
 _NO_HANDS = 1_000.0  # ms until somebody looks again for a place to run an action
 _MOST_RESTING = 10_000
-
-Find = Callable[[DeploymentName], Awaitable[Deployment | None]]
 
 
 class Jobs:
@@ -61,7 +60,7 @@ class Jobs:
         self._clock = clock
         self._caller = Caller(logs, clock)
         self._ledger = Ledger(transactions, self._settled)
-        self.actions = Actions(Hands(runs, self._ledger, self._caller, agenda, clock, chance))
+        self.actions = Actions(Hands(find, runs, self._ledger, self._caller, agenda, clock, chance))
         # Whoever looks after crons says so here.
         self.crons: Crons | None = None
         self._shifts: WeakValueDictionary[DeploymentName, asyncio.Lock] = WeakValueDictionary()
@@ -70,20 +69,27 @@ class Jobs:
     async def shift(self, name: DeploymentName) -> float | None:
         """Do a bounded batch of what is due there; when to come again (ms since 1970; now or past = there is more),
         ``None`` when nothing is scheduled."""
-        if not await self._works(name):
+        deployment = await self._working(name)
+        if deployment is None:
             return None
+        # The other half of its permits is for clients.
+        hands = min(int(limits.SCHEDULED_AT_ONCE), max(ceiling(deployment) // 2, 1))
         async with self._shifts.setdefault(name, asyncio.Lock()):
-            await self._begin_crons(name)
+            await self._begin_crons(deployment)
             duties = iter(await self._due(name))
             until = self._clock.monotonic() + limits.SHIFT_TIME / 1000
-            hands = [self._work(name, duties, until) for _ in range(limits.SCHEDULED_AT_ONCE)]
-            await asyncio.gather(*hands)
+            ends = await asyncio.gather(
+                *[self._work(name, duties, until) for _ in range(hands)], return_exceptions=True
+            )
+            for end in ends:
+                if end is not None:
+                    raise end
             await forget_ended(self._transactions, name)
             return await self.next(name)
 
     async def next(self, name: DeploymentName) -> float | None:
         """The next moment when there is something to do, without doing anything."""
-        if not await self._works(name):
+        if await self._working(name) is None:
             return None
         transaction = await self._transactions.begin(name)
         try:
@@ -99,28 +105,31 @@ class Jobs:
             self._resting.discard(each)
             self._agenda.note(each, self._clock.now())
 
+    async def idle(self) -> None:
+        """Wait until no action runs here; who stops a worker in good time waits for it, for as long as it may."""
+        await self.actions.idle()
+
     async def stop(self) -> None:
         """Let no action run on; what is not settled is written down as stopped."""
         await self.actions.stop()
 
-    async def _begin_crons(self, name: DeploymentName) -> None:
-        deployment = await self._find(name)
-        if self.crons is None or deployment is None:
+    async def _begin_crons(self, deployment: Deployment) -> None:
+        if self.crons is None:
             return
         try:
             await self.crons.begin(deployment)
         except CommitConflict:
-            log.info("the crons of %s are looked at again: others wrote there meanwhile", name)
+            log.info("the crons of %s are looked at again: others wrote there meanwhile", deployment.name)
 
     # --- what is due --------------------------------------------------------------------------------------------------
 
-    async def _works(self, name: DeploymentName) -> bool:
+    async def _working(self, name: DeploymentName) -> Deployment | None:
         deployment = await self._find(name)
-        if deployment is not None and deployment.version is not None and not deployment.paused:
-            return True
-        if deployment is not None and len(self._resting) < _MOST_RESTING:
+        if deployment is None or (deployment.version is not None and not deployment.paused):
+            return deployment
+        if len(self._resting) < _MOST_RESTING:
             self._resting.add(name)
-        return False
+        return None
 
     async def _due(self, name: DeploymentName) -> list[Duty]:
         transaction = await self._transactions.begin(name)
@@ -169,13 +178,16 @@ class Jobs:
                 await self._refuse(name, duty, _LOST_TWICE)
             else:
                 await self._ledger.put_off(name, duty, until_tried_again(0), lost=True)
-        except Exception as error:
-            log.info("%s of %s is put off: %s: %s", duty.function, name, type(error).__name__, error)
+        except WarrenError as error:
+            log.info("%s of %s is put off: %s", duty.function, name, error)
+            await self._ledger.put_off(name, duty, until_tried_again(duty.tries))
+        except Exception:
+            log.exception("%s of %s is put off", duty.function, name)
             await self._ledger.put_off(name, duty, until_tried_again(duty.tries))
 
     async def _do(self, name: DeploymentName, duty: Duty) -> None:
-        deployment = await self._find(name)
-        if deployment is None or deployment.version is None or deployment.paused or duty.at > self._clock.now():
+        deployment = await self._working(name)
+        if deployment is None or deployment.version is None or duty.at > self._clock.now():
             return
         job = await self._ledger.look(name, duty)
         if job is None or job.ended:

@@ -31,7 +31,7 @@ from runtime.sandbox.kernel.landlock import Access, DenyAllBut
 from runtime.sandbox.kernel.libc import prctl
 from runtime.sandbox.kernel.numbers import Processor
 from runtime.sandbox.kernel.rules import CHANNEL, STDERR
-from runtime.sandbox.lane.filter import Network, Signals, lane_filter
+from runtime.sandbox.lane.filter import Choice, Network, Signals, Tasks, lane_filter
 
 # Where the line and the word about the exec are kept until the program takes over; both close by themselves then.
 _LINE, _STATUS = 10, 11
@@ -104,7 +104,7 @@ def confine(plan: LanePlan, order: Order, keeper: int) -> None:
     rules = DenyAllBut(plan.processor, plan.landlock, _paths(order))
     rules.put_on()
     _reset_signals()
-    _put_on_the_filter(plan, order)
+    _put_on_the_filter(plan, order, counted=uid is not None)
     prove()
 
 
@@ -126,18 +126,18 @@ def _choose_uid(plan: LanePlan, order: Order) -> int | None:
 
     One folder, one uid: what an earlier process left there can be read by the next.
     """
-    if plan.uids is None:
-        return None
     # Never by a link: the folder is the host's to make, but what stood in its place may be somebody else's.
     folder = os.open(order.scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    uid = plan.uids[os.fstat(folder).st_ino % len(plan.uids)]
-    if _reaches(uid, order):
+    try:
+        if plan.uids is None:
+            return None
+        uid = plan.uids[os.fstat(folder).st_ino % len(plan.uids)]
+        if not _reaches(uid, order):
+            return None
         os.fchown(folder, uid, uid)
-        chosen: int | None = uid
-    else:
-        chosen = None
-    os.close(folder)
-    return chosen
+        return uid
+    finally:
+        os.close(folder)
 
 
 def _reaches(uid: int, order: Order) -> bool:
@@ -205,11 +205,12 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 
-def _put_on_the_filter(plan: LanePlan, order: Order) -> None:
+def _put_on_the_filter(plan: LanePlan, order: Order, counted: bool) -> None:
     signals = Signals.LANE if plan.landlock >= SCOPES_SINCE else Signals.ITSELF
     network = Network.JUDGED if order.network else Network.NONE
-    program = lane_filter(plan.processor, network, signals, os.getpid())
-    if network is Network.NONE:
+    tasks = Tasks.COUNTED if counted or not order.heard else Tasks.PACED
+    program = lane_filter(plan.processor, Choice(network, signals, tasks, os.getpid()))
+    if network is Network.NONE and tasks is Tasks.COUNTED:
         program.put_on()
         return
     listener = program.put_on_with_listener()

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from runtime.limits import LANE_SCRATCH, LANE_SCRATCH_FILES
+from runtime.limits import LANE_SCRATCH, LANE_SCRATCH_FILES, LANE_TASKS
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _DEPTH = 64
+_CROWD = 24
 _BLOCK = 512
 
 
@@ -36,18 +37,24 @@ class _Passed(Exception):
 
 
 def members(first: int) -> list[Member]:
-    """The process and all that came of it, as far as they live; called by their keeper."""
+    """The process and all that came of it, as far as they live, up to the limit; called by their keeper."""
     found: list[Member] = []
+    tasks = 0
     # Orphans are the keeper's children, and not beneath the first process any more.
     waiting, seen = [first, *children(os.getpid())], set[int]()
-    while waiting:
+    while waiting and tasks <= LANE_TASKS:
         pid = waiting.pop()
         if pid in seen:
             continue
         seen.add(pid)
+        if len(seen) == _CROWD:
+            # Many that run leave their keeper little time; from here on they have less than it.
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PGRP, first, 19)
         with suppress(OSError):
             threads = os.listdir(f"/proc/{pid}/task")
             waiting += children(pid, threads)
+            tasks += len(threads)
             found.append(Member(pid, len(threads), _rss(pid)))
     return found
 

@@ -8,6 +8,7 @@ Rules
 2. Without a network, what would be trapped is refused with EACCES: nothing is ever let through because nobody listens.
 """
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from runtime.sandbox.kernel.numbers import Processor
@@ -27,7 +28,7 @@ from runtime.sandbox.kernel.seccomp import (
     Step,
     build,
 )
-from runtime.sandbox.lane.rules import ABSENT, ALLOWED, PRETENDED, SIGNALS, TRAPPED, Alternatives
+from runtime.sandbox.lane.rules import ABSENT, ALLOWED, PACED, PRETENDED, SIGNALS, TRAPPED, Alternatives
 
 _EACCES = 0x00050000 | 13
 _PRETEND = 0x00050000  # an errno of 0: the caller is told that it was done
@@ -48,21 +49,40 @@ class Signals(Enum):
     ITSELF = auto()  # nothing does: the filter lets through what names the caller and its group
 
 
-def lane_filter(processor: Processor, network: Network, signals: Signals, pid: int) -> Filter:
-    """Write the filter of one lane, whose first process is ``pid``."""
-    return Filter(processor, build(processor, _verdicts(processor.numbers, network, signals, pid)))
+class Tasks(Enum):
+    """Who sees to it that there are not too many processes and threads."""
+
+    COUNTED = auto()  # the kernel, by their uid
+    PACED = auto()  # the host, who lets each be made in its turn
 
 
-def _verdicts(numbers: dict[str, int], network: Network, signals: Signals, pid: int) -> dict[int, Program]:
-    trap = NOTIFY if network is Network.JUDGED else _EACCES
-    to_itself: Alternatives = ((Condition(0, (0, pid)),),)
-    kill: Alternatives = ((),) if signals is Signals.LANE else to_itself
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a lane's filter has to do because nothing else does it. ``pid`` is the lane's first process."""
+
+    network: Network
+    signals: Signals
+    tasks: Tasks
+    pid: int
+
+
+def lane_filter(processor: Processor, choice: Choice) -> Filter:
+    """Write the filter of one lane."""
+    return Filter(processor, build(processor, _verdicts(processor.numbers, choice)))
+
+
+def _verdicts(numbers: dict[str, int], choice: Choice) -> dict[int, Program]:
+    trap = NOTIFY if choice.network is Network.JUDGED else _EACCES
+    to_itself: Alternatives = ((Condition(0, (0, choice.pid)),),)
+    kill: Alternatives = ((),) if choice.signals is Signals.LANE else to_itself
     allowed = ALLOWED | dict.fromkeys(SIGNALS, kill)
     verdicts = {number: _end(EPERM) for number in numbers.values()}
     verdicts |= {numbers[name]: _end(ENOSYS) for name in ABSENT if name in numbers}
     verdicts |= {numbers[name]: _end(_PRETEND) for name in PRETENDED if name in numbers}
     verdicts |= {numbers[name]: _end(trap) for name in TRAPPED}
-    verdicts |= {numbers[name]: _any_of(each) for name, each in allowed.items() if name in numbers}
+    verdicts |= {numbers[name]: _any_of(each, ALLOW) for name, each in allowed.items() if name in numbers}
+    if choice.tasks is Tasks.PACED:
+        verdicts |= {numbers[name]: _any_of(allowed[name], NOTIFY) for name in PACED if name in numbers}
     return verdicts
 
 
@@ -70,18 +90,18 @@ def _end(verdict: int) -> Program:
     return [Step(RETURN, 0, 0, verdict)]
 
 
-def _any_of(alternatives: Alternatives) -> Program:
+def _any_of(alternatives: Alternatives, verdict: int) -> Program:
     if not all(alternatives):
-        return _end(ALLOW)
+        return _end(verdict)
     steps: Program = []
     for conditions in alternatives:
-        steps += _all_of(conditions)
+        steps += _all_of(conditions, verdict)
     return [*steps, *_end(EPERM)]
 
 
-def _all_of(conditions: tuple[Condition, ...]) -> Program:
-    """Return "allow" if every condition holds; go on behind the last step if one does not."""
-    steps: Program = _end(ALLOW)
+def _all_of(conditions: tuple[Condition, ...], verdict: int) -> Program:
+    """Return the verdict if every condition holds; go on behind the last step if one does not."""
+    steps: Program = _end(verdict)
     for condition in reversed(conditions):
         steps = _check(condition, behind=len(steps)) + steps
     return steps

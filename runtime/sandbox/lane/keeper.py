@@ -161,12 +161,18 @@ def _bury(pid: int) -> int:
         for child in counting.children(os.getpid()):
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+        # Wait for one, then for all that have ended with it: there may be thousands.
+        options = 0
         try:
-            ended, code = os.waitpid(-1, 0)
+            while True:
+                ended, code = os.waitpid(-1, options)
+                if ended == 0:
+                    break
+                if ended == pid:
+                    status = os.waitstatus_to_exitcode(code)
+                options = os.WNOHANG
         except ChildProcessError:
             return status
-        if ended == pid:
-            status = os.waitstatus_to_exitcode(code)
 
 
 def _wait_until_it_is_heard(line: socket.socket) -> None:

@@ -30,7 +30,7 @@ from runtime.sandbox.kernel.numbers import Processor, this_processor
 from runtime.sandbox.kernel.report import Hole, capabilities, expect, tried
 from runtime.sandbox.lane import confine, counting
 from runtime.sandbox.lane.confine import LanePlan
-from runtime.sandbox.lane.filter import Network, Signals, lane_filter
+from runtime.sandbox.lane.filter import Choice, Network, Signals, Tasks, lane_filter
 
 # Beside the isolates' range, given out by no distribution either.
 _UIDS = range(0x7100_0000, 0x7100_0000 + (1 << 22))
@@ -64,7 +64,7 @@ def examine() -> tuple[LanePlan | None, tuple[Layer, ...]]:
 
 def _try_filter(processor: Processor) -> str:
     prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-    program = lane_filter(processor, Network.NONE, Signals.ITSELF, os.getpid())
+    program = lane_filter(processor, _closed())
     program.put_on()
     expect(PermissionError, lambda: socket.socket(socket.AF_UNIX), "a unix socket")
     expect(PermissionError, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), "a UDP socket")
@@ -73,6 +73,10 @@ def _try_filter(processor: Processor) -> str:
     expect(PermissionError, lambda: os.kill(os.getppid(), 0), "a signal to the parent")
     expect(PermissionError, os.setsid, "a session of its own")
     return f"{len(program)} instructions for {processor.name}; sockets, bind, connect, sessions refused"
+
+
+def _closed() -> Choice:
+    return Choice(Network.NONE, Signals.ITSELF, Tasks.COUNTED, os.getpid())
 
 
 def _try_landlock(processor: Processor, abi: int) -> str:
@@ -110,7 +114,7 @@ def _try_signals(processor: Processor, abi: int) -> str:
     if scoped:
         DenyAllBut(processor, abi, []).put_on()
     else:
-        lane_filter(processor, Network.NONE, Signals.ITSELF, os.getpid()).put_on()
+        lane_filter(processor, _closed()).put_on()
     expect(PermissionError, lambda: os.kill(os.getppid(), 0), "a signal to the parent")
     os.kill(os.getpid(), 0)
     return "the kernel keeps them inside the lane" if scoped else "by the filter: a process reaches itself, its group"
@@ -165,7 +169,7 @@ def _try_namespaces(plan: LanePlan) -> str:
 
 def _try_everything(plan: LanePlan) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        order = Order(("/bin/true",), {}, (), folder, 64 * MIB, network=False)
+        order = Order(("/bin/true",), {}, (), folder, 64 * MIB, network=False, heard=False)
         try:
             return _in_another(partial(_confined, plan, order))
         finally:

@@ -14,7 +14,9 @@ Rules
    the same user, so they are `PRETENDED`: they succeed and change nothing.
 5. `ABSENT` do not exist here: C libraries then fall back to something older that can be judged.
 6. No call names a process by number but the caller itself, unless the kernel keeps signals inside the lane.
-7. No session and no process group of its own: the group is what is killed.
+7. New processes and threads are counted by the kernel where the lane has a uid of its own, and elsewhere paced: the
+   call is trapped, and goes on when it is its turn. All that decides is in registers: nothing changes meanwhile.
+8. No session and no process group of its own: the group is what is killed.
 """
 
 from runtime.sandbox.kernel.rules import Condition, Width
@@ -100,6 +102,7 @@ ALLOWED: dict[str, Alternatives] = dict.fromkeys(_PLAIN.split(), _ALWAYS) | {
 SIGNALS = ("kill", "tkill", "tgkill")
 
 TRAPPED = ("connect",)
+PACED = ("fork", "vfork", "clone")
 
 PRETENDED = frozenset(
     """

@@ -4,8 +4,8 @@ A counter among the documents would make everybody who schedules conflict with e
 now and then, and what this process adds in between is added up in memory.
 
 Rules
-1. Each process counts again after it has added ``_RECOUNT``; past the limit, at most once a second. So there
-   may be up to ``_RECOUNT`` more than the limit for each further process, and what ended a second ago may still count.
+1. Each process counts again after it has added ``_RECOUNT``; past the limit, at most every ten seconds. So there
+   may be up to ``_RECOUNT`` more than the limit for each further process, and what ended a little ago may still count.
 2. What is added and then rolled back counts until the next look.
 3. Nothing is read by the transaction for it: it cannot lose by it.
 """
@@ -19,7 +19,7 @@ from runtime.syscalls.scheduling.duties import OUTSTANDING
 from runtime.syscalls.transaction import Transaction
 
 _RECOUNT = 10_000
-_AGAIN = 1_000.0  # ms
+_AGAIN = 10_000.0  # ms; a million take a while
 _REMEMBERED = 10_000
 
 

@@ -15,6 +15,7 @@ import binascii
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from runtime import limits
 from runtime.document_ids import parse_document_id
 from runtime.errors import BadRequest, Conflict, NotFound, SyscallRefused
 from runtime.index_keys import LAST, NEXT, index_prefix
@@ -42,6 +43,7 @@ from runtime.syscalls.schemas.catalog import BY_CREATION_TIME
 from runtime.syscalls.transaction import Transaction, Transactions
 
 _LOOKED_AT = 1_000
+_BYTES = 8 * limits.MIB
 _CANCELED_AT_ONCE = 200
 _BY_CREATION = index_prefix(SCHEDULED, BY_CREATION_TIME)
 _WAITING = (PENDING, IN_PROGRESS)
@@ -149,6 +151,7 @@ class _Walk:
         self._wanted = wanted
         self._most = most
         self._after = after
+        self._bytes = 0
 
     async def documents(self, span: KeyRange, place: int) -> None:
         """Walk along an index of documents, backwards; ``place`` is its key among a document's."""
@@ -194,11 +197,12 @@ class _Walk:
         return job is not None and self._take(job, duty.keys[1])
 
     def _take(self, job: Job, key: bytes) -> bool:
-        """Put it on the page if it is wanted; whether the page is full now."""
-        if not self._wanted.takes(job) or job.cron is not None:
-            return False
-        self.found.append(values.decode_own(encode_job(job)))
-        if len(self.found) < self._most:
+        """Put it on the page if it is wanted; whether that is enough for one page."""
+        encoded = encode_job(job)
+        self._bytes += len(encoded)
+        if self._wanted.takes(job) and job.cron is None:
+            self.found.append(values.decode_own(encoded))
+        if len(self.found) < self._most and self._bytes < _BYTES:
             return False
         self.cursor = _write_cursor(key)
         return True

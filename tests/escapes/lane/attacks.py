@@ -1,7 +1,7 @@
 """What does hostile code try from inside a lane, and with which word must it fail?
 
-Each is the body of a function in Python. ``W`` is the world (`lab.World.told`). Whether the same program gets out without
-a wall is said beside it: `CONTROLLED` ones are run that way, too.
+Each is the body of a function in Python. ``W`` is the world (`lab.World.told`). Whether the same program gets out
+without a wall is said beside it: those that are ``controlled`` are run that way, too.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ class Attack:
     body: str
     controlled: bool = True
     words: frozenset[str] = REFUSED
+    only_root: bool = False  # nobody else could do it, wall or no wall
 
 
 ATTACKS = {
     # --- files
-    "read_the_shadow_file": Attack("open('/etc/shadow').read()"),
+    "read_the_shadow_file": Attack("open('/etc/shadow').read()", only_root=True),
     "read_the_password_file": Attack("open('/etc/passwd').read()"),
     "list_the_root": Attack("os.listdir('/')"),
     "read_the_hosts_data": Attack("open(W['data'] + '/kept').read()"),
@@ -144,7 +145,8 @@ fcntl.fcntl(one, fcntl.F_SETOWN, W['host'])
     "listen": Attack("socket.socket().listen()"),
     "bind": Attack("socket.socket().bind(('127.0.0.1', 0))"),
     "choose_a_route": Attack(
-        "socket.socket().setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b'\\x83\\x07\\x04\\x7f\\0\\0\\x01\\0')"
+        "socket.socket().setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b'\\x83\\x07\\x04\\x7f\\0\\0\\x01\\0')",
+        only_root=True,
     ),
     "choose_a_device": Attack("socket.socket().setsockopt(socket.SOL_SOCKET, 25, b'lo')"),
 }

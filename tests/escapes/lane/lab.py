@@ -23,6 +23,7 @@ from runtime.egress.rules import NotAllowed
 from runtime.limits import MIB
 from worker.lane.launcher import Launcher
 from worker.lane.launching import LaneEnd, LaneProcess, Launch
+from worker.lane.scratch import remove
 
 Result = TypeVar("Result")
 PYTHON = os.path.realpath(sys.executable)
@@ -184,7 +185,7 @@ class Lab:
         """End everything."""
         self.do(self.launcher.stop())
         self._loop.close()
-        shutil.rmtree(self.folder)
+        remove(self.folder)
 
 
 async def _to_the_end(lane: LaneProcess) -> Ran:

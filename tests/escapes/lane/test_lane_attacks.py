@@ -4,6 +4,7 @@ Every attack of `attacks` runs in a lane of its own. It must end with a refusal,
 noticed. Attacks that may be run without a wall succeed there, so that the refusal says something.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.escapes.lane.lab import NODE, Doors, Lab, World, in_node, in_python, 
 needs_node = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 
 NODE_ATTACKS = {
-    "read_the_shadow_file": ("require('fs').readFileSync('/etc/shadow'); say('done')", True),
+    "read_the_password_file": ("require('fs').readFileSync('/etc/passwd'); say('done')", True),
     "read_the_hosts_data": ("require('fs').readFileSync(W.data + '/kept'); say('done')", True),
     "list_processes": ("require('fs').readdirSync('/proc'); say('done')", True),
     "write_its_packages": ("require('fs').writeFileSync(W.packages + '/new', ''); say('done')", False),
@@ -79,10 +80,13 @@ def test_a_lane_contains_node(name: str, lab: Lab, world: World) -> None:
     assert ran.left == []
 
 
-@pytest.mark.parametrize("name", sorted(name for name, attack in ATTACKS.items() if attack.controlled))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name for name, attack in ATTACKS.items() if attack.controlled and (os.getuid() == 0 or not attack.only_root)
+    ),
+)
 def test_the_same_attack_succeeds_without_a_wall(name: str, world: World, tmp_path: Path) -> None:
-    if name in ("read_the_shadow_file", "choose_a_device") and not Path("/etc/shadow").stat().st_uid == 0:
-        pytest.skip("only root may do that at all")
     assert without_a_wall(in_python(ATTACKS[name].body, world.told), tmp_path) not in ATTACKS[name].words
 
 

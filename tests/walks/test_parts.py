@@ -1,0 +1,160 @@
+"""The parts of a server in processes of their own: a control plane, a router, workers, one database and one Redis."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LiveServer, Tenant
+from tests.postgres_server import PostgresServer
+
+WARREN = [sys.executable, "-m", "control_plane.cli.main"]
+JOBS = {
+    "jobs.py": """
+from runtime import internal_mutation, mutation, query
+
+@mutation
+async def later(ctx, count: int, delay: float):
+    for number in range(count):
+        await ctx.scheduler.run_after(delay, "jobs:write", {"number": number})
+
+@internal_mutation
+async def write(ctx, number: int):
+    await ctx.db.insert("done", {"number": number})
+
+@query
+async def numbers(ctx):
+    return [each["number"] for each in await ctx.db.query("done").collect()]
+"""
+}
+
+
+class Parts:
+    """Everything of one installation that runs in processes of its own."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder = folder
+        self._socket = folder / "redis.sock"
+        self.settings = {"WARREN_DATABASE_URL": database, "WARREN_REDIS_URL": f"unix://{self._socket}"}
+        self.redis = self.start_redis()
+        self.control_plane = LiveServer(folder / "office", [*WARREN, "control-plane"], **self.settings)
+        self.router = LiveServer(folder / "router", [*WARREN, "router"], **self.settings)
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_redis(self) -> "subprocess.Popen[bytes]":
+        """Start a Redis that is empty."""
+        program = shutil.which("redis-server") or shutil.which("valkey-server")
+        if program is None:
+            pytest.skip("redis-server is not installed here (Debian: redis-server)")
+        options = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
+        server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, cwd=self.folder)
+        wait_until(self._socket.exists)
+        return server
+
+    def start_worker(self) -> "subprocess.Popen[bytes]":
+        """Start a worker, and wait until it gives a sign of life."""
+        data = self.folder / f"worker-{len(self.workers)}"
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("WARREN_")}
+        worker = subprocess.Popen([*WARREN, "worker", "--data", str(data)], env=environment | self.settings)
+        self.workers.append(worker)
+        wait_until(lambda: (data / "worker.alive").exists())
+        return worker
+
+    def tenant(self) -> Tenant:
+        """A deployment that is pushed at the control plane and called at the router."""
+        made = self.control_plane.tenant(JOBS)
+        return Tenant(self.router, made.name, made.key)
+
+    def stop(self) -> None:
+        """End whatever runs still."""
+        for worker in self.workers:
+            worker.kill()
+            worker.wait(20)
+        for server in (self.router, self.control_plane):
+            if server.process.poll() is None:
+                server.kill()
+        self.redis.kill()
+        self.redis.wait(20)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for what another process must do; there is nothing of it to await."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.02)
+
+
+def done(tenant: Tenant) -> list[int]:
+    """What was done so far."""
+    return sorted(int(number) for number in tenant.run("jobs:numbers")["value"])
+
+
+@pytest.fixture
+def parts(tmp_path: Path, postgres: PostgresServer) -> Iterator[Parts]:
+    """A control plane and a router, and no worker yet."""
+    made = Parts(tmp_path, postgres.fresh())
+    yield made
+    made.stop()
+
+
+def test_what_a_router_schedules_a_worker_does_and_each_part_answers_its_own(parts: Parts) -> None:
+    tenant = parts.tenant()
+    worker = parts.start_worker()
+    tenant.run("jobs:later", {"count": 20, "delay": 0.1})
+    wait_until(lambda: len(done(tenant)) == 20)
+    assert parts.router.admin("GET", "/v1/deployments").status_code == 404
+    assert parts.control_plane.http.get("/api/query", headers={"Host": tenant.cloud}).status_code == 404
+    for part in (parts.router, parts.control_plane):
+        assert part.http.get("/readyz").json()["checks"]["queue"] == "ok"
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert not (parts.folder / "worker-0" / "worker.alive").exists()
+    parts.redis.kill()
+    parts.redis.wait()
+    answer = parts.router.http.get("/readyz")
+    assert answer.status_code == 503 and "the queue cannot be reached" in answer.json()["detail"]
+
+
+def test_a_worker_that_is_killed_in_the_middle_loses_nothing_and_nothing_is_done_twice(parts: Parts) -> None:
+    tenant = parts.tenant()
+    victim = parts.start_worker()
+    tenant.run("jobs:later", {"count": 600, "delay": 0})
+    wait_until(lambda: len(done(tenant)) > 20)
+    victim.kill()
+    parts.start_worker()
+    wait_until(lambda: len(done(tenant)) == 600, 120)
+    assert done(tenant) == list(range(600))
+
+
+def test_a_redis_that_is_killed_and_comes_back_empty_loses_nothing(parts: Parts) -> None:
+    tenant = parts.tenant()
+    parts.start_worker()
+    parts.start_worker()
+    tenant.run("jobs:later", {"count": 50, "delay": 1.5})
+    parts.redis.kill()
+    parts.redis.wait()
+    tenant.run("jobs:later", {"count": 50, "delay": 0})  # while it is away
+    parts.redis = parts.start_redis()
+    wait_until(lambda: len(done(tenant)) == 100)
+    assert done(tenant) == sorted([*range(50), *range(50)])
+
+
+@pytest.mark.parametrize("part", ["router", "control-plane", "worker"])
+def test_a_part_without_a_shared_queue_and_database_does_not_start(part: str, tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WARREN_")}
+    said = subprocess.run([*WARREN, part], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert "set WARREN_DATABASE_URL and WARREN_REDIS_URL" in said.stderr
+
+
+def test_a_worker_that_does_not_run_is_not_alive(tmp_path: Path) -> None:
+    said = subprocess.run([*WARREN, "worker", "--check", "--data", str(tmp_path)], capture_output=True, text=True)
+    assert said.returncode == 1
+    assert "No worker has given a sign of life" in said.stderr
