@@ -38,9 +38,10 @@ class Analyst:
         refused = [Diagnostic("auth_config.py", 1, text) for text in objections(declaration.auth or (), self._rules)]
         if refused:
             raise PushRefused(refused)
-        if not declaration.node_style:
-            return declaration
-        return _merged(declaration, await self._of_workers(declaration, name, bundle, environment))
+        worker = Declaration()
+        if declaration.node_style:
+            worker = await self._of_workers(declaration, name, bundle, environment)
+        return _merged(declaration, worker)
 
     async def _of_workers(
         self, isolate: Declaration, name: DeploymentName, bundle: Mapping[str, bytes], environment: Mapping[str, str]
@@ -52,6 +53,7 @@ class Analyst:
 
 
 def _merged(isolate: Declaration, worker: Declaration) -> Declaration:
+    # An isolate has no say about packages: what stands there is installed.
     return msgspec.structs.replace(
         isolate,
         functions=(*isolate.functions, *worker.functions),

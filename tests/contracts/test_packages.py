@@ -183,6 +183,20 @@ async def test_what_is_not_what_the_lock_says_is_not_installed(index: PackageInd
         await folders.open(packages)
 
 
+@pytest.mark.parametrize(
+    "lock",
+    ["--" + "index-url http://127.0.0.1:9\n", "one @ file:///etc/one.whl\n", "one==1.0\n", "-r /etc/passwd", "--pre"],
+)
+async def test_what_is_no_lock_is_not_followed(index: PackageIndex, folders: PackageFolders, lock: str) -> None:
+    with pytest.raises(PushRefused, match="its lock is none"):
+        await folders.open(Packages(python=lock))
+    node = json.dumps({"lockfileVersion": 3, "packages": {"": {"dependencies": {}}, "node_modules/x": {"link": True}}})
+    for wrong in ("{}", "[]", "x", '{"packages": {"": 7}}', node):
+        with pytest.raises(PushRefused):
+            await folders.open(Packages(node=wrong))
+    assert index.asked == []
+
+
 async def test_what_python_would_run_when_it_starts_is_not_run(
     index: PackageIndex, folders: PackageFolders, tmp_path: Path
 ) -> None:

@@ -154,6 +154,11 @@ def test_only_files_and_folders_may_lie_there(tmp_path: Path) -> None:
         with pytest.raises(Unsettled, match="neither a file nor a folder"):
             settle(tmp_path)
         link.unlink()
+    (tmp_path / "in" / "one").write_text("x")
+    link.hardlink_to(tmp_path / "in" / "one")
+    with pytest.raises(Unsettled, match="is another file as well"):
+        settle(tmp_path)
+    link.unlink()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Unsettled, match="pipe is neither a file nor a folder"):
         inspect(tmp_path)

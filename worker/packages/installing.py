@@ -4,19 +4,21 @@ Into a folder that nobody uses yet; the shelf puts it in its place. The same loc
 of one kind.
 
 Rules
-1. Only what the lock names is installed, and only if its hash is the lock's.
+1. Only what the lock names is installed, and only if its hash is the lock's. It is read again before it is followed.
 2. Nothing of a package is run. Python's modules are compiled, so that no process has to do it later.
 """
 
 import asyncio
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from runtime.errors import PushRefused
 from runtime.protocol.declaration import Diagnostic, Engine
 from worker.packages import manifest, requirements
+from worker.packages.manifest import read_lock, read_manifest
 from worker.packages.resolving import NPM_FLAGS, attempt, uv_flags, write_documents
 from worker.packages.settling import Measure, Unsettled, inspect, remove, settle
 from worker.packages.tools import Tools
@@ -41,6 +43,8 @@ async def install(tools: Tools, engine: Engine, lock: str, folder: Path) -> tupl
 
 
 async def _install_python(tools: Tools, lock: str, folder: Path) -> Path:
+    if not requirements.is_lock(lock):
+        raise PushRefused([Diagnostic(requirements.FILE, 1, "its lock is none: push again")])
     await asyncio.to_thread((folder / "lock.txt").write_text, lock, "utf-8")
     command = [tools.uv, "pip", "install", *uv_flags(tools), "--require-hashes", "--link-mode", "copy"]
     await attempt(tools, folder, [*command, "--target", "installed", "-r", "lock.txt"], requirements.FILE, {})
@@ -67,9 +71,9 @@ async def _install_python(tools: Tools, lock: str, folder: Path) -> Path:
 async def _install_node(tools: Tools, lock: str, folder: Path) -> Path:
     if tools.npm is None:
         raise PushRefused([Diagnostic(manifest.FILE, 1, "this worker has no Node.js with npm, which this file needs")])
-    document = msgspec.json.decode(lock)
-    asked = {**document["packages"][""], "private": True}
-    await asyncio.to_thread(write_documents, folder, {manifest.FILE: asked, manifest.LOCK_FILE: document})
+    asked = read_manifest(msgspec.json.encode({"dependencies": _asked(lock)}))
+    documents = {manifest.FILE: asked.document(), manifest.LOCK_FILE: read_lock(asked, lock.encode(), manifest.FILE)}
+    await asyncio.to_thread(write_documents, folder, documents)
     await attempt(tools, folder, [tools.npm, "ci", *NPM_FLAGS], manifest.FILE, {})
     made = folder / "node_modules"
     made.mkdir(exist_ok=True)  # every dependency may be for another kind of machine
@@ -80,3 +84,15 @@ async def _install_node(tools: Tools, lock: str, folder: Path) -> Path:
     installed.mkdir()
     made.rename(installed / made.name)
     return installed
+
+
+def _asked(lock: str) -> object:
+    """What the package.json asked for when this lock was made."""
+    try:
+        return msgspec.json.decode(lock, type=_Lock).packages[""]["dependencies"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        raise PushRefused([Diagnostic(manifest.FILE, 1, "its lock is none: push again")]) from None
+
+
+class _Lock(msgspec.Struct):
+    packages: dict[str, Any]

@@ -6,6 +6,7 @@ Rules
 1. A requirement is a name, extras, versions, markers and hashes. Where packages come from is the operator's choice: no
    options, no URLs, no repositories, no paths, no other files.
 2. Whatever else stands there is refused with its line; all such lines at once.
+3. A lock is of the same words, with hashes, and is looked at in the same way before it is followed.
 """
 
 import re
@@ -63,6 +64,11 @@ def read_requirements(data: bytes) -> tuple[Requirement, ...]:
     if wrong:
         raise PushRefused(wrong[: limits.DIAGNOSTICS])
     return tuple(found)
+
+
+def is_lock(text: str) -> bool:
+    """Whether this says versions with hashes, and nothing else."""
+    return all(_HASHES.search(line) and _objection(_HASHES.sub("", line)) is None for _, line in _logical_lines(text))
 
 
 def _logical_lines(text: str) -> list[tuple[int, str]]:

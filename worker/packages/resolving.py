@@ -37,6 +37,7 @@ NPM_FLAGS = (
     "--omit-lockfile-registry-resolved",
     "--loglevel=error",
     "--globalconfig=nothing",
+    "--workspaces=false",
     "--fetch-retries=1",
     "--fetch-retry-mintimeout=1000",
     "--fetch-timeout=30000",

@@ -63,7 +63,7 @@ def inspect(folder: Path) -> Measure:
         status = entry.stat(follow_symlinks=False)
         size += status.st_size
         files += 1
-        _check(os.path.relpath(entry.path, folder), status.st_mode)
+        _check(os.path.relpath(entry.path, folder), status)
     measured = Measure(size, files)
     if reason := measured.objection():
         raise Unsettled(reason)
@@ -110,11 +110,15 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
                 waiting.append(entry.path)
 
 
-def _check(shown: str, mode: int) -> None:
+def _check(shown: str, status: os.stat_result) -> None:
     if shown.partition(".")[0] in _RUN_AT_START:
         raise Unsettled(f"{shown} would be run whenever Python starts, and is not accepted")
-    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+    if stat.S_ISDIR(status.st_mode):
+        return
+    if not stat.S_ISREG(status.st_mode):
         raise Unsettled(f"{shown} is neither a file nor a folder")
+    if status.st_nlink != 1:
+        raise Unsettled(f"{shown} is another file as well")
 
 
 def _write_through(folder: Path) -> None:
