@@ -1,7 +1,7 @@
 """What may uv and npm use, and when do they end?
 
-A program that becomes another one: ``limiting.py PARENT COMMAND…``. It takes the limits that it finds in its
-environment, so that nothing of what it becomes ever runs without them.
+A program that becomes another one: ``limiting.py PARENT CPU FILE DATA COMMAND…`` (a process, seconds, bytes, bytes). It
+takes the limits first, so that nothing of what it becomes ever runs without them.
 
 Rules
 1. It ends with its parent, whatever ends that: what nobody waits for any more does not go on.
@@ -14,12 +14,11 @@ import resource
 import signal
 import sys
 
-CPU, FILE, DATA = "LIMIT_CPU_SECONDS", "LIMIT_FILE_BYTES", "LIMIT_DATA_BYTES"
 _FILES = 4096
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
-def main(parent: int, command: list[str]) -> None:
+def main(parent: int, chosen: dict[int, int], command: list[str]) -> None:
     """Take the limits and become the command."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     for option, value in ((_PR_SET_PDEATHSIG, int(signal.SIGKILL)), (_PR_SET_NO_NEW_PRIVS, 1)):
@@ -27,13 +26,6 @@ def main(parent: int, command: list[str]) -> None:
             raise OSError(ctypes.get_errno(), "the kernel refuses what every run needs")
     if os.getppid() != parent:
         return  # it ended before it could be heard of
-    chosen = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: _FILES,
-        resource.RLIMIT_CPU: int(os.environ.pop(CPU)),
-        resource.RLIMIT_FSIZE: int(os.environ.pop(FILE)),
-        resource.RLIMIT_DATA: int(os.environ.pop(DATA)),
-    }
     for limit, value in chosen.items():
         _, most = resource.getrlimit(limit)
         value = value if most == resource.RLIM_INFINITY else min(value, most)
@@ -42,4 +34,12 @@ def main(parent: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    _parent, _cpu, _file, _data = map(int, sys.argv[1:5])
+    _chosen = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: _FILES,
+        resource.RLIMIT_CPU: _cpu,
+        resource.RLIMIT_FSIZE: _file,
+        resource.RLIMIT_DATA: _data,
+    }
+    main(_parent, _chosen, sys.argv[5:])

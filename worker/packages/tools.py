@@ -107,10 +107,10 @@ class Tools:
         home = folder / "home"
         home.mkdir(exist_ok=True)
         process = await asyncio.create_subprocess_exec(
-            *(self.python, "-I", "-S", limiting.__file__, str(os.getpid())),
+            *_limited(self.python),
             *command,
             cwd=folder,
-            env={**self._environment(home), **_limits()},
+            env=self._environment(home),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
@@ -135,12 +135,11 @@ class Tools:
         }
 
 
-def _limits() -> dict[str, str]:
-    return {
-        limiting.CPU: str(limits.PACKAGE_TIME // 1000 * (os.cpu_count() or 1)),
-        limiting.FILE: str(int(limits.PACKAGE_BYTES)),
-        limiting.DATA: str(int(limits.PACKAGE_MEMORY)),
-    }
+def _limited(python: str) -> list[str]:
+    """What is put before a command so that it is run with its limits."""
+    cpu = limits.PACKAGE_TIME // 1000 * (os.cpu_count() or 1)
+    chosen = (os.getpid(), cpu, int(limits.PACKAGE_BYTES), int(limits.PACKAGE_MEMORY))
+    return [python, "-I", "-S", limiting.__file__, *map(str, chosen)]
 
 
 async def _watch(folder: Path) -> None:
