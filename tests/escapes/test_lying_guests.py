@@ -51,6 +51,9 @@ class Desk:
     def log(self, level: Level, text: str) -> None:
         self.lines.append(text)
 
+    def ended(self) -> None:
+        pass
+
 
 class House:
     """A pool whose isolates lie."""
