@@ -15,7 +15,7 @@ from runtime.sdk.fetch.headers import Headers
 from runtime.sdk.fetch.multipart_form import FormData
 from runtime.sdk.fetch.request import Request
 from runtime.sdk.fetch.response import Response
-from runtime.sdk.fetch.signals import AbortSignal
+from runtime.sdk.fetch.signals import AbortController, AbortError, AbortSignal
 from runtime.sdk.fetch.url import URL, URLSearchParams
 from runtime.sdk.functions import (
     ApplicationError,
@@ -29,6 +29,7 @@ from runtime.sdk.functions import (
     mutation,
     query,
 )
+from runtime.sdk.outbound.fetch import fetch
 from runtime.sdk.references import api, internal
 from runtime.sdk.router import HttpRouter
 from runtime.sdk.scheduling.scheduler import Retry
@@ -37,6 +38,8 @@ from runtime.sdk.validators import v
 __all__ = [
     "UNSET",
     "URL",
+    "AbortController",
+    "AbortError",
     "AbortSignal",
     "ApplicationError",
     "AuthConfig",
@@ -65,6 +68,7 @@ __all__ = [
     "define_schema",
     "define_table",
     "env",
+    "fetch",
     "http_action",
     "internal",
     "internal_action",

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from runtime.egress.policy import OPEN, EgressPolicy
 from runtime.identity import NOBODY, Identity
 from runtime.names import DeploymentName, FunctionPath, RequestId, VersionNumber
 from runtime.protocol.declaration import Declaration, FunctionDeclaration, Kind, Visibility
@@ -49,6 +50,7 @@ class Deployment:
     environment: Mapping[str, str]
     paused: bool = False
     concurrency: int | None = None  # calls from clients at once; None means the limit that everybody has
+    egress: EgressPolicy = OPEN  # where its functions may connect to
 
 
 class Invocation(msgspec.Struct, frozen=True, gc=False):

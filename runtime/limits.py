@@ -169,6 +169,19 @@ LANE_NAMES = Limit(4_096, "addresses", "whose names are remembered for one lane"
 LANE_REFUSALS = Limit(20, "lines", "a minute in the log about connections that were refused; the rest is counted")
 CONNECT_TIME = Limit(60_000, "ms", "for one connection of a Node-style action")
 
+# --- The way out ------------------------------------------------------------------------------------------------------
+# Fewer than SYSCALLS_AT_ONCE: however many answers one call waits for, it can still read, give up, and use documents.
+FETCHES = Limit(48, "fetches", "of one deployment at once, their bodies included; each holds a connection and a window")
+FETCHES_TOGETHER = Limit(512, "fetches", "of all deployments at once; connections are descriptors of the server")
+FETCH_URL = Limit(16 * KIB, "characters", "of a URL that is fetched; signed addresses are long")
+FETCH_REQUEST = Limit(20 * MIB, "bytes", "of the body that a fetch sends")
+FETCH_RESPONSE = Limit(20 * MIB, "bytes", "of the body that a fetch gets, unpacked; twice as much on the wire")
+FETCH_REDIRECTS = Limit(20, "redirects", "followed by one fetch; what the Fetch standard says")
+FETCH_SILENCE = Limit(60_000, "ms", "in which a server neither takes nor sends anything before a fetch gives it up")
+FETCH_WINDOW = Limit(256 * KIB, "bytes", "of a fetched body that wait here for their reader; then the server waits")
+FETCH_REFUSALS = Limit(32, "lines", "in the log about refused fetches of one call; the others only raise")
+EGRESS_ENTRIES = Limit(256, "entries", "in the list of hosts that one deployment may connect to")
+
 # --- Logs -------------------------------------------------------------------------------------------------------------
 LOG_BYTES = Limit(32 * MIB, "bytes", "of one deployment's log on disk; the oldest eighth is dropped for more")
 LOG_BACKLOG = Limit(64 * MIB, "bytes", "of log lines not yet on disk; past it lines are dropped and counted")

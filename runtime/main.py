@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from runtime.adapters.logs.files import FileLogs, Writers
 from runtime.adapters.outbound.key_sets import HttpKeySets
+from runtime.adapters.outbound.web import HttpWeb
 from runtime.adapters.postgres.bell import Bell
 from runtime.adapters.postgres.connections import Connections
 from runtime.adapters.postgres.documents import PostgresDocuments
@@ -34,7 +35,7 @@ from runtime.edge.function_api import Queries
 from runtime.edge.functions.tools import Steward
 from runtime.edge.hosts import Addresses, Hosts, Listener
 from runtime.edge.problems import Details
-from runtime.egress.rules import Rules
+from runtime.egress.rules import Plain, Rules
 from runtime.errors import WarrenError
 from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
@@ -58,6 +59,7 @@ from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
 from runtime.syscalls import documents, functions, identity
+from runtime.syscalls.outbound.entries import Fetching
 from runtime.syscalls.scheduling.entries import Scheduling
 from runtime.syscalls.scheduling.outstanding import Outstanding
 from runtime.syscalls.table import Table
@@ -228,15 +230,19 @@ async def run_router(
         await zygote.start()
         stack.push_async_callback(zygote.stop)
         _warn_of_missing_layers(zygote)
+        # Before the isolates, so that it is closed after those who use it.
+        web = HttpWeb(Rules(settings.egress_allow, Plain.ALLOWED, settings.own_ports()))
+        stack.push_async_callback(web.close)
         pool = _pool(settings, zygote, clock, cellar.logs)
         stack.push_async_callback(pool.stop)
-        rules = Rules(settings.egress_allow)
+        rules = Rules(settings.egress_allow, own_ports=settings.own_ports())
         key_sets = HttpKeySets(rules)
         stack.push_async_callback(key_sets.close)
+        fetching = Fetching(web, cellar.logs, clock)
         identification = Identification(key_sets, clock)
         stack.callback(identification.close)
         analyst = Analyst(pool, rules, errands)
-        behind = _Behind(zygote, pool, analyst, identification, agenda or MemoryAgenda(), errands)
+        behind = _Behind(zygote, pool, analyst, identification, fetching, agenda or MemoryAgenda(), errands)
         router = _assemble(settings, cellar, clock, behind)
         stack.push_async_callback(router.jobs.stop)
         stack.callback(router.queries.moments.end)
@@ -279,12 +285,13 @@ class _Behind(NamedTuple):
     pool: Pool
     analyst: Analyst
     identification: Identification
+    fetching: Fetching
     agenda: Agenda
     errands: Errands | None
 
 
 def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _Behind) -> Router:
-    zygote, pool, analyst, identification, agenda, errands = behind
+    zygote, pool, analyst, identification, fetching, agenda, errands = behind
 
     def system_variables(name: DeploymentName) -> Mapping[str, str]:
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
@@ -299,7 +306,7 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _B
 
     def conductor_with(errands: Errands | None) -> Conductor:
         nested = functions.Functions(lambda: made).entries()
-        table = Table([*documents.ENTRIES, *identity.ENTRIES, *nested, *scheduling])
+        table = Table([*documents.ENTRIES, *identity.ENTRIES, *nested, *scheduling, *fetching.entries()])
         made = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock, errands))
         return made
 

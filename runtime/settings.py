@@ -19,6 +19,7 @@ from dataclasses import Field, dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from runtime.egress.rules import Exceptions, parse_exceptions
 from runtime.names import DeploymentName, InvalidName, parse_deployment_name
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 _DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 _USUAL_PORTS = {"http": 80, "https": 443}
+
+
+_POSTGRESQL = 5432
 
 
 class InvalidSetting(ValueError):
@@ -179,7 +183,7 @@ class Settings:
         parse_exceptions,
         "",
         "private and local hosts, addresses or CIDR ranges that tenants may send this server to: identity providers "
-        "in the same network; everything else inside is refused",
+        "and services in the same network; everything else inside is refused",
     )
     package_space: int = _setting(
         _whole(1, 1_048_576),
@@ -202,6 +206,13 @@ class Settings:
         if name == self.default_deployment:
             return self._address(self._reachable_host(), self._public_port())
         return self._address(f"{name}.{self.cloud_domain}", self._public_port())
+
+    def own_ports(self) -> frozenset[int]:
+        """The ports of this machine where its own services may listen: no tenant is ever connected to them."""
+        ports = {self.port, self.site_port}
+        if self.database_url is not None:
+            ports.add(_port_of(self.database_url) or _POSTGRESQL)
+        return frozenset(ports)
 
     def _public_port(self) -> int:
         return self.public_port or (443 if self.public_scheme == "https" else self.port)
@@ -311,6 +322,13 @@ def document() -> str:
     ]
     lines += [f"| `{names.replace(', ', '`, `')}` | {_cell(what)} |" for names, what in PACKAGE_VARIABLES]
     return "\n".join([*lines, ""])
+
+
+def _port_of(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None  # several hosts, each with its port: libpq reads such addresses, and nobody else
 
 
 def _cell(text: str) -> str:

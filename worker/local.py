@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from runtime.egress.policy import EgressPolicy
 from runtime.egress.rules import Rules
 from runtime.errors import SandboxUnavailable, WarrenError
 from runtime.invocation import Invocation, Outcome
@@ -23,10 +24,11 @@ from runtime.ports import LogEntry
 from runtime.protocol.messages import Level
 from runtime.settings import package_variables
 from worker.analysis import Analysis, LocalErrands
-from worker.lane.judging import Judge, OpenJudge
+from worker.lane.judging import Judge
 from worker.lane.launcher import Launcher
 from worker.node_style.confined import ConfinedLauncher, JudgeOf
 from worker.node_style.crews import Crews, Sizes
+from worker.node_style.egress import PolicyJudge
 from worker.node_style.opening import Needs, open_node_style
 from worker.node_style.scratch import ScratchFolders
 from worker.packages.folders import PackageFolders
@@ -99,12 +101,16 @@ def _follow(router: Router, crews: Crews) -> Callable[[], None]:
 
 
 def _judges(router: Router) -> JudgeOf:
-    rules = Rules(router.settings.egress_allow)
+    rules = Rules(router.settings.egress_allow, own_ports=router.settings.own_ports())
 
     def judge_of(name: DeploymentName) -> Judge:
+        def policy() -> EgressPolicy | None:
+            deployment = router.directory.known(name)
+            return None if deployment is None else deployment.egress
+
         def say(reason: str) -> None:
             router.cellar.logs.write(name, LogEntry(router.clock.now(), Level.WARN, reason))
 
-        return OpenJudge(rules, say)
+        return PolicyJudge(rules, policy, say)
 
     return judge_of

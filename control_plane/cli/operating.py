@@ -75,6 +75,30 @@ def resume_deployment(session: Session, name: str) -> None:
     _change(session, name, {"paused": False}, f"{name} answers again.")
 
 
+@deployments.command("egress")
+@click.argument("name")
+@click.option("--open", "choice", flag_value="open", help="Everywhere that the server itself may connect.")
+@click.option("--closed", "choice", flag_value="closed", help="Nowhere.")
+@click.option("--allow", "allow", multiple=True, metavar="HOST", help="This host, *.host or address; may be repeated.")
+@connected
+def choose_egress(session: Session, name: str, choice: str | None, allow: tuple[str, ...]) -> None:
+    """Show or choose where the functions of NAME may connect to. --allow replaces the list that there is."""
+    hosts = [host for text in allow for host in text.split(",") if host]
+    if choice is not None and hosts:
+        raise click.UsageError("--open, --closed and --allow exclude each other")
+    if choice is None and not hosts:
+        found = session.call("GET", f"/v1/deployments/{name}")["egress"]
+        if session.screen.json:
+            session.screen.document(found)
+        session.screen.say(_egress(name, found))
+        return
+    chosen = None if choice == "open" else {"allow": hosts}
+    answer = session.call("PATCH", f"/v1/deployments/{name}", json={"egress": chosen})
+    if session.screen.json:
+        session.screen.document(answer)
+    session.screen.say(_egress(name, answer["egress"]), "green")
+
+
 @deployments.command("delete")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -135,6 +159,14 @@ def _change(session: Session, name: str, change: dict[str, Any], sentence: str) 
     if session.screen.json:
         session.screen.document(answer)
     session.screen.say(sentence, "green")
+
+
+def _egress(name: str, policy: dict[str, Any] | None) -> str:
+    if policy is None:
+        return f"{name} may connect everywhere that the server may."
+    if not policy["allow"]:
+        return f"{name} may connect nowhere."
+    return f"{name} may connect to {', '.join(policy['allow'])} and nowhere else."
 
 
 def _state(deployment: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Which deployments are there, and how are they made, changed and removed?
 
 Rules
-1. Making, listing and changing (pause, concurrency, domains) are the operator's; deploy keys read and delete their own.
+1. Making, listing and changing (pause, concurrency, domains, egress) are the operator's; deploy keys read and delete
+   their own.
 2. Deleting pauses first, then removes documents and log, then the registry's entry: after an accident in between, the
    deployment is still there, paused, and can be deleted again. Nothing of it is left for a later one of the same name.
 3. A custom domain is a host name of at least two labels, not under a domain that this server answers for itself.
@@ -20,6 +21,7 @@ from control_plane.office import Office
 from control_plane.problems import documented
 from control_plane.refusals import InvalidField, invalid_name
 from runtime import limits
+from runtime.egress.policy import EgressPolicy, parse_policy
 from runtime.errors import Conflict, NotFound
 from runtime.names import DeploymentName, InvalidName, parse_deployment_name, random_deployment_name
 from runtime.ports import DeploymentSummary
@@ -30,6 +32,8 @@ _ATTEMPTS = 20  # to find a free random name among 360,000
 _HOST_NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+\Z)[a-z0-9-]{2,63}\Z")
 
 DomainText = Annotated[str, StringConstraints(max_length=255)]
+# A host of the longest kind, what makes it a domain, and a port.
+EntryText = Annotated[str, StringConstraints(max_length=300)]
 
 
 class NewDeployment(BaseModel):
@@ -48,6 +52,16 @@ class CreatedDeployment(BaseModel):
     deploy_key: str
 
 
+class EgressModel(BaseModel):
+    """Where a deployment's functions may connect to: these hosts and no others; nowhere with an empty list.
+
+    An entry is ``api.example.com``, ``*.example.com`` or an address, each with ``:port`` if it is only one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    allow: Annotated[list[EntryText], Field(max_length=int(limits.EGRESS_ENTRIES))]
+
+
 class DeploymentModel(BaseModel):
     """A deployment as it is now; ``created_at`` in milliseconds since 1970, ``version`` the active one."""
 
@@ -59,6 +73,7 @@ class DeploymentModel(BaseModel):
     concurrency: int | None = Field(description="Calls at once; null is the limit that everybody has.")
     domains: list[str]
     version: int | None
+    egress: EgressModel | None = Field(description="Null is open: everywhere that the server itself may connect.")
 
 
 class DeploymentList(BaseModel):
@@ -74,6 +89,7 @@ class DeploymentChanges(BaseModel):
     paused: bool = False
     concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = None
     domains: Annotated[list[DomainText], Field(max_length=int(limits.DOMAINS))] = []
+    egress: EgressModel | None = None
 
 
 @router.post("", status_code=201, dependencies=[AdminOnly], responses=documented(400, 401, 403, 409, 413))
@@ -105,9 +121,10 @@ async def get_deployment(office: TheOffice, deployment: OwnDeployment) -> Deploy
 async def update_deployment(
     office: TheOffice, changes: TheChanges, deployment: OwnDeployment, body: DeploymentChanges
 ) -> DeploymentModel:
-    """Pause it or let it run, choose how many calls at once, and its own domains."""
+    """Pause it or let it run, choose how many calls at once, its own domains, and where it may connect to."""
     chosen = body.model_fields_set
     domains = [_domain(office, text) for text in body.domains]
+    egress = _policy(body.egress)
 
     async def change() -> DeploymentSummary:
         now = await office.deployments.summary(deployment.name)
@@ -118,6 +135,7 @@ async def update_deployment(
             paused=body.paused if "paused" in chosen else now.paused,
             concurrency=body.concurrency if "concurrency" in chosen else now.concurrency,
             domains=list(dict.fromkeys(domains)) if "domains" in chosen else now.domains,
+            egress=egress if "egress" in chosen else now.egress,
         )
         return await office.deployments.summary(now.name) or now
 
@@ -131,7 +149,11 @@ async def delete_deployment(office: TheOffice, changes: TheChanges, deployment: 
 
     async def pause() -> None:
         await office.deployments.update(
-            name, paused=True, concurrency=deployment.concurrency, domains=deployment.domains
+            name,
+            paused=True,
+            concurrency=deployment.concurrency,
+            domains=deployment.domains,
+            egress=deployment.egress,
         )
 
     async def remove() -> None:
@@ -171,7 +193,15 @@ def _model(office: Office, summary: DeploymentSummary) -> DeploymentModel:
         concurrency=summary.concurrency,
         domains=list(summary.domains),
         version=summary.active,
+        egress=None if (allow := summary.egress.texts()) is None else EgressModel(allow=allow),
     )
+
+
+def _policy(egress: EgressModel | None) -> EgressPolicy:
+    try:
+        return parse_policy(None if egress is None else egress.allow)
+    except ValueError as error:
+        raise InvalidField("egress.allow", str(error)) from None
 
 
 def _domain(office: Office, text: str) -> str:

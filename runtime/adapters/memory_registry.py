@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runtime import limits
+from runtime.egress.policy import EgressPolicy
 from runtime.errors import Conflict, NotFound
 from runtime.invocation import Deployment, Version
 from runtime.names import DeploymentName, VersionNumber
@@ -63,7 +64,7 @@ class MemoryDeployments:
             return None
         now = record.summary
         version = record.versions[now.active][1] if now.active is not None else None
-        return Deployment(name, version, dict(record.variables), now.paused, now.concurrency)
+        return Deployment(name, version, dict(record.variables), now.paused, now.concurrency, now.egress)
 
     async def by_domain(self, domain: str) -> DeploymentName | None:
         """Whose custom domain this is."""
@@ -79,14 +80,22 @@ class MemoryDeployments:
         return record.summary if record else None
 
     async def update(
-        self, name: DeploymentName, *, paused: bool, concurrency: int | None, domains: Sequence[str]
+        self,
+        name: DeploymentName,
+        *,
+        paused: bool,
+        concurrency: int | None,
+        domains: Sequence[str],
+        egress: EgressPolicy,
     ) -> None:
         """Replace what an operator may choose."""
         record = self._records.of(name)
         for domain in domains:
             if await self.by_domain(domain) not in (None, name):
                 raise Conflict(f"the domain {domain!r} belongs to another deployment")
-        record.summary = replace(record.summary, paused=paused, concurrency=concurrency, domains=tuple(domains))
+        record.summary = replace(
+            record.summary, paused=paused, concurrency=concurrency, domains=tuple(domains), egress=egress
+        )
 
     async def delete(self, name: DeploymentName) -> None:
         """Remove it with everything that is kept of it here."""

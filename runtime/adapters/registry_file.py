@@ -44,6 +44,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             deployment TEXT NOT NULL REFERENCES deployments ON DELETE CASCADE, id TEXT NOT NULL, name TEXT NOT NULL,
             created_at REAL NOT NULL, secret_hash BLOB NOT NULL, PRIMARY KEY (deployment, id))""",
     ),
+    # Where its functions may connect to: entries with spaces between them, NULL where it is open.
+    ("ALTER TABLE deployments ADD COLUMN egress TEXT",),
 )
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from runtime import limits
 from runtime.adapters.registry_file import RegistryFile
+from runtime.egress.policy import EgressPolicy, parse_policy
 from runtime.errors import Conflict, NotFound
 from runtime.invocation import Deployment, Version
 from runtime.names import DeploymentName, VersionNumber
@@ -25,7 +26,7 @@ from runtime.protocol.declaration import Declaration
 
 _declarations = msgspec.msgpack.Decoder(Declaration)
 _bundles = msgspec.msgpack.Decoder(dict[str, bytes])
-_SUMMARY = "SELECT name, created_at, paused, concurrency, active FROM deployments"
+_SUMMARY = "SELECT name, created_at, paused, concurrency, active, egress FROM deployments"
 
 
 class SqliteDeployments:
@@ -49,7 +50,8 @@ class SqliteDeployments:
         """The deployment as it is now."""
 
         def look(db: sqlite3.Connection) -> tuple[Any, Any, dict[str, str]] | None:
-            row = db.execute("SELECT paused, concurrency, active FROM deployments WHERE name=?", (name,)).fetchone()
+            statement = "SELECT paused, concurrency, active, egress FROM deployments WHERE name=?"
+            row = db.execute(statement, (name,)).fetchone()
             if row is None:
                 return None
             statement = "SELECT number, sha256, bundle, declaration FROM versions WHERE deployment=? AND number=?"
@@ -59,8 +61,8 @@ class SqliteDeployments:
         found = await self._file.read(look)
         if found is None:
             return None
-        (paused, concurrency, _), row, environment = found
-        return Deployment(name, _version(row), environment, bool(paused), concurrency)
+        (paused, concurrency, _, egress), row, environment = found
+        return Deployment(name, _version(row), environment, bool(paused), concurrency, _egress(egress))
 
     async def by_domain(self, domain: str) -> DeploymentName | None:
         """Whose custom domain this is."""
@@ -88,13 +90,20 @@ class SqliteDeployments:
         return await self._file.read(look)
 
     async def update(
-        self, name: DeploymentName, *, paused: bool, concurrency: int | None, domains: Sequence[str]
+        self,
+        name: DeploymentName,
+        *,
+        paused: bool,
+        concurrency: int | None,
+        domains: Sequence[str],
+        egress: EgressPolicy,
     ) -> None:
         """Replace what an operator may choose."""
 
         def change(db: sqlite3.Connection) -> None:
-            values = (int(paused), concurrency, name)
-            if db.execute("UPDATE deployments SET paused=?, concurrency=? WHERE name=?", values).rowcount == 0:
+            values = (int(paused), concurrency, _listed(egress), name)
+            statement = "UPDATE deployments SET paused=?, concurrency=?, egress=? WHERE name=?"
+            if db.execute(statement, values).rowcount == 0:
                 raise NotFound(f"there is no deployment {name!r}")
             db.execute("DELETE FROM domains WHERE deployment=?", (name,))
             for position, domain in enumerate(domains):
@@ -275,12 +284,20 @@ def _require(db: sqlite3.Connection, name: DeploymentName) -> None:
 
 
 def _summary(db: sqlite3.Connection, row: tuple[Any, ...]) -> DeploymentSummary:
-    name, created_at, paused, concurrency, active = row
+    name, created_at, paused, concurrency, active, egress = row
     domains = db.execute("SELECT domain FROM domains WHERE deployment=? ORDER BY position", (name,)).fetchall()
     number = None if active is None else VersionNumber(active)
-    return DeploymentSummary(
-        DeploymentName(name), created_at, bool(paused), concurrency, tuple(domain for (domain,) in domains), number
-    )
+    own = tuple(domain for (domain,) in domains)
+    return DeploymentSummary(DeploymentName(name), created_at, bool(paused), concurrency, own, number, _egress(egress))
+
+
+def _listed(egress: EgressPolicy) -> str | None:
+    texts = egress.texts()
+    return None if texts is None else " ".join(texts)
+
+
+def _egress(listed: str | None) -> EgressPolicy:
+    return parse_policy(None if listed is None else listed.split())
 
 
 def _version(row: tuple[Any, ...] | None) -> Version | None:

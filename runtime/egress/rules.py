@@ -10,7 +10,7 @@ Rules
 3. Every address that a name has must be allowed, or none is: who mixes them means no good. Where the operator lists one
    of them, that one is meant.
 4. The operator's exceptions (`WARREN_EGRESS_ALLOW`) go before all of it: a listed host or address may be reached on any
-   port and without TLS.
+   port and without TLS. The server's own ports stay closed all the same.
 """
 
 import re
@@ -106,7 +106,7 @@ def parse_exceptions(text: str) -> Exceptions:
         except ValueError:
             host = part.lower().rstrip(".")
             # Digits and dots alone, or a slash, were meant as addresses.
-            if not _HOST.match(host) or len(host) > 253 or not re.search("[a-z]", host.rpartition(".")[2]):
+            if not is_host_name(host):
                 raise ValueError(
                     f"hosts, addresses or CIDR ranges with commas between them; {part[:80]!r} is none of these"
                 ) from None
@@ -114,10 +114,10 @@ def parse_exceptions(text: str) -> Exceptions:
     return Exceptions(frozenset(hosts), tuple(networks))
 
 
-def destination(url: str) -> Destination:
+def destination(url: str, longest: int = limits.EGRESS_URL) -> Destination:
     """Read a URL; raise `NotAllowed` when it is none that anybody may be sent to."""
-    if len(url) > limits.EGRESS_URL or not url.isprintable() or " " in url:
-        raise NotAllowed(f"{url[:80]!r} is no URL: at most {limits.EGRESS_URL} printable characters without spaces")
+    if len(url) > longest or not url.isprintable() or " " in url:
+        raise NotAllowed(f"{url[:80]!r} is no URL: at most {int(longest)} printable characters without spaces")
     try:
         read = ada_url.URL(url)
     except ValueError:
@@ -135,15 +135,18 @@ def destination(url: str) -> Destination:
 
 
 class Rules:
-    """The rules with the operator's exceptions."""
+    """The rules with the operator's exceptions. ``own_ports`` are those that this server's own services listen on."""
 
-    def __init__(self, exceptions: Exceptions, plain: Plain = Plain.REFUSED) -> None:
+    def __init__(
+        self, exceptions: Exceptions, plain: Plain = Plain.REFUSED, own_ports: frozenset[int] = frozenset()
+    ) -> None:
         self._exceptions = exceptions
         self._plain = plain
+        self.own_ports = own_ports
 
-    def check_url(self, url: str) -> Destination:
+    def check_url(self, url: str, longest: int = limits.EGRESS_URL) -> Destination:
         """Where this URL leads, as far as can be said before its name is resolved; raise `NotAllowed`."""
-        where = destination(url)
+        where = destination(url, longest)
         if where.host in self._exceptions.hosts:
             return where
         literal = _literal(where.host)
@@ -156,6 +159,8 @@ class Rules:
 
     def permitted(self, where: Destination, addresses: Sequence[str]) -> Sequence[str]:
         """Those of the addresses to which the host resolved that may be connected to; raise `NotAllowed`."""
+        for address in addresses:
+            self.check_not_own(address, where.port)
         if where.host in self._exceptions.hosts:
             return addresses
         listed = [address for address in addresses if self._is_listed(address)]
@@ -164,16 +169,29 @@ class Rules:
         for address in addresses:
             found = _literal(address)
             if found is None or not is_public(found):
+                # Which address that is would tell a stranger how the network is laid out.
                 raise NotAllowed(
-                    f"{where.host} is at {address[:60]}, an address that is private, local or reserved; only the "
-                    "operator can allow it (WARREN_EGRESS_ALLOW)"
+                    f"{where.host[:100]} is at an address that is private, local or reserved; only the operator can "
+                    "allow it (WARREN_EGRESS_ALLOW)"
                 )
         self._check_manner(where)
         return addresses
 
+    def check_not_own(self, address: str, port: int, local: str | None = None) -> None:
+        """Raise `NotAllowed` where this is the server itself; ``local`` is our own end of a connection to it."""
+        if port not in self.own_ports:
+            return
+        found = _literal(address)
+        if found is not None and (
+            (one := unwrapped(found)).is_loopback
+            or one.is_unspecified
+            or (local is not None and found == _literal(local))
+        ):
+            raise NotAllowed(f"port {port} is one of this server's own: call functions with ctx.run_*")
+
     def _is_listed(self, address: str) -> bool:
         found = _literal(address)
-        return found is not None and any(_unwrapped(found) in network for network in self._exceptions.networks)
+        return found is not None and any(unwrapped(found) in network for network in self._exceptions.networks)
 
     def _check_manner(self, where: Destination) -> None:
         if where.scheme != "https" and self._plain is Plain.REFUSED:
@@ -185,7 +203,7 @@ class Rules:
 
 def is_public(address: Address) -> bool:
     """Whether this is an address of the Internet, and nothing special."""
-    address = _unwrapped(address)
+    address = unwrapped(address)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _REFUSED_IPV4)
     return (
@@ -195,6 +213,11 @@ def is_public(address: Address) -> bool:
     )
 
 
+def is_host_name(text: str) -> bool:
+    """Whether this is a name that can be resolved: lower case, and neither digits and dots alone nor anything odd."""
+    return bool(_HOST.match(text)) and len(text) <= 253 and bool(re.search("[a-z]", text.rpartition(".")[2]))
+
+
 def _literal(text: str) -> Address | None:
     try:
         return ip_address(text)
@@ -202,7 +225,8 @@ def _literal(text: str) -> Address | None:
         return None
 
 
-def _unwrapped(address: Address) -> Address:
+def unwrapped(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one is only another spelling of; any other as it is."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address

@@ -42,7 +42,7 @@ from runtime.protocol.messages import Failure, Head, HeaderList, Level, Reason
 from runtime.syscalls.schemas.arguments import ArgumentIds
 from runtime.syscalls.settling.settlement import Settlement
 from runtime.syscalls.settling.tickets import Ticket, Tickets
-from runtime.syscalls.table import Caller, Table
+from runtime.syscalls.table import Belongings, Caller, Table
 from runtime.syscalls.transaction import Transaction, Transactions
 
 _HEAD_TIME = limits.HEAD_TIME / 1000
@@ -304,6 +304,7 @@ class Conductor:
             transaction,
             invocation.identity,
             job,
+            Belongings() if transaction is None else None,
         )
         return Window(self._rooms.table, caller, function, self._rooms.logs, self._clock)
 

@@ -54,3 +54,8 @@ class Window:
             function_kind=caller.kind,
         )
         self._logs.write(caller.deployment.name, entry)
+
+    def ended(self) -> None:
+        """The invocation is over."""
+        if self._caller.belongings is not None:
+            self._caller.belongings.let_go()

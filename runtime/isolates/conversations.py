@@ -111,6 +111,7 @@ class Conversation:
         """There will be no more messages: after the last word, or because the isolate is ``lost``."""
         for task in self._tasks or ():
             task.cancel()
+        self.desk.ended()
         if lost is not None:
             self._lose(IsolateLost(lost))
         if self.on_end is not None:

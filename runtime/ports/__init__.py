@@ -29,9 +29,13 @@ from runtime.ports.logs import (
 from runtime.ports.outside import (
     Clock,
     Desk,
+    FetchFailed,
+    Incoming,
     KeySets,
     LookupFailed,
+    Outgoing,
     Reading,
+    Web,
 )
 from runtime.ports.queue import (
     Agenda,
@@ -68,8 +72,10 @@ __all__ = [
     "Errand",
     "ErrandDesk",
     "Errands",
+    "FetchFailed",
     "Followed",
     "Following",
+    "Incoming",
     "KeyRange",
     "KeySets",
     "KeySummary",
@@ -80,6 +86,7 @@ __all__ = [
     "Logs",
     "LookupFailed",
     "Order",
+    "Outgoing",
     "Page",
     "Reading",
     "Snapshot",
@@ -87,5 +94,6 @@ __all__ = [
     "Variables",
     "VersionSummary",
     "Versions",
+    "Web",
     "Write",
 ]

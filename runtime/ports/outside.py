@@ -1,10 +1,14 @@
-"""What time is it, who serves an invocation, and what do identity providers publish?"""
+"""What time is it, who serves an invocation, what do identity providers publish, and what does the web answer?"""
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from runtime.protocol.messages import Level
+from runtime.egress.policy import EgressPolicy
+from runtime.names import DeploymentName
+from runtime.protocol.messages import HeaderList, Level
 
 
 class Clock(Protocol):
@@ -30,6 +34,10 @@ class Desk(Protocol):
         """Keep one log line of this invocation."""
         ...
 
+    def ended(self) -> None:
+        """The invocation is over: let go of whatever was held for it. Called once."""
+        ...
+
 
 class LookupFailed(Exception):
     """A provider's document cannot be had; the message says why, in words that a tenant may read."""
@@ -47,4 +55,41 @@ class KeySets(Protocol):
 
     async def read(self, url: str) -> Reading:
         """Read one document; raise `LookupFailed`, within `LOOKUP_TIME` at the latest. Never follows a redirect."""
+        ...
+
+
+class FetchFailed(Exception):
+    """A server gave no answer, or none that makes sense; the message says why, in words that a tenant may read."""
+
+
+class Outgoing(NamedTuple):
+    """One request to one server. A body that is not bytes is taken piece by piece; ``length`` is its size if known."""
+
+    method: str
+    url: str
+    headers: HeaderList
+    body: bytes | AsyncIterator[bytes] | None = None
+    length: int | None = None
+
+
+class Incoming(NamedTuple):
+    """What a server answers: header names in lower case, the body as it comes and as it was packed."""
+
+    status: int
+    reason: bytes
+    headers: HeaderList
+    body: AsyncGenerator[bytes]
+
+
+class Web(Protocol):
+    """The servers out there, as far as tenants may reach them."""
+
+    def ask(
+        self, name: DeploymentName, policy: EgressPolicy, request: Outgoing
+    ) -> AbstractAsyncContextManager[Incoming]:
+        """Send one request on behalf of this deployment; leaving the context ends whatever is still under way.
+
+        Raises `NotAllowed` before a byte is sent, `FetchFailed`, and `TimeoutError` after `FETCH_SILENCE`; so does
+        reading the body. Never follows a redirect. What one deployment has opened, another never uses.
+        """
         ...

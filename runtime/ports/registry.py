@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from runtime.egress.policy import OPEN, EgressPolicy
 from runtime.invocation import Deployment
 from runtime.names import DeploymentName, VersionNumber
 from runtime.protocol.declaration import Declaration
@@ -19,6 +20,7 @@ class DeploymentSummary:
     concurrency: int | None
     domains: tuple[str, ...]
     active: VersionNumber | None
+    egress: EgressPolicy = OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,13 @@ class Deployments(Protocol):
         ...
 
     async def update(
-        self, name: DeploymentName, *, paused: bool, concurrency: int | None, domains: Sequence[str]
+        self,
+        name: DeploymentName,
+        *,
+        paused: bool,
+        concurrency: int | None,
+        domains: Sequence[str],
+        egress: EgressPolicy,
     ) -> None:
         """Replace what an operator may choose; raise `Conflict` when a domain belongs to another deployment."""
         ...

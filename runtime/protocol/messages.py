@@ -21,7 +21,7 @@ from runtime.protocol.declaration import Declaration, Diagnostic, Kind
 # What a refused syscall or a failed nested call may raise in the tenant's code. ``ApplicationError`` carries ``data``.
 RAISABLE = (
     *("ValueError", "TypeError", "RuntimeError"),
-    *("LimitExceeded", "FunctionError", "ApplicationError", "InvalidToken"),
+    *("LimitExceeded", "FunctionError", "ApplicationError", "InvalidToken", "TimeoutError"),
 )
 
 HeaderList = list[tuple[bytes, bytes]]

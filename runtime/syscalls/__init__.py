@@ -11,4 +11,5 @@
 `identity`     ``auth.*``
 `settling`     what becomes durable together with a mutation: sync clients' tickets, scheduled functions
 `scheduling`   ``scheduler.*``, and what is due
+`outbound`     ``fetch.*``
 """

@@ -11,7 +11,7 @@ Rules
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -24,14 +24,53 @@ from runtime.syscalls.transaction import Transaction
 
 Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 
+Good = TypeVar("Good", bound="Closable")
+
 QUERIES = frozenset({Kind.QUERY, Kind.MUTATION})
 MUTATIONS = frozenset({Kind.MUTATION})
 ACTIONS = frozenset({Kind.ACTION, Kind.HTTP_ACTION})
 EVERYONE = frozenset(Kind)
 
 
+class Belongings:
+    """What is held on the host for one invocation, and goes when it ends."""
+
+    __slots__ = ("_goods", "_over")
+
+    def __init__(self) -> None:
+        self._goods: dict[type, Closable] | None = None
+        self._over = False
+
+    def of(self, kind: type[Good]) -> Good:
+        """The one thing of this kind, made when it is first asked for; raise `SyscallRefused` when all is over."""
+        if self._over:
+            raise SyscallRefused("the call that this belongs to has ended", "RuntimeError")
+        if self._goods is None:
+            self._goods = {}
+        found = self._goods.get(kind)
+        if found is None:
+            found = self._goods[kind] = kind()
+        assert isinstance(found, kind)
+        return found
+
+    def let_go(self) -> None:
+        """The invocation is over."""
+        self._over = True
+        goods, self._goods = self._goods, None
+        for good in (goods or {}).values():
+            good.close()
+
+
+class Closable(Protocol):
+    """Something that can be held."""
+
+    def close(self) -> None:
+        """Let go of it, now and without waiting."""
+        ...
+
+
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Who stands at the counter. ``transaction`` is set for queries and mutations, and only for them."""
+    """Who stands at the counter. ``transaction`` is set for queries and mutations, ``belongings`` for the others."""
 
     deployment: Deployment
     version: Version
@@ -41,6 +80,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     transaction: Transaction | None
     identity: Identity = NOBODY
     job: str = ""
+    belongings: Belongings | None = None
 
     def require_transaction(self) -> Transaction:
         """The caller's transaction; entries for queries and mutations may rely on it."""

@@ -162,7 +162,12 @@ async def test_a_deployment_is_paused_and_limited_field_by_field(office: AtWork)
         changed.json().items()
     )
     assert (await office.http.patch(url, json={"concurrency": None})).json()["concurrency"] is None
-    assert office.changed == ["mine"] * 4
+    egress = {"allow": ["API.Example.com", "*.example.org:8443"]}
+    await office.http.patch(url, json={"egress": egress})
+    kept = (await office.http.patch(url, json={"paused": True})).json()["egress"]
+    assert kept == {"allow": ["api.example.com", "*.example.org:8443"]}
+    assert (await office.http.patch(url, json={"egress": None})).json()["egress"] is None
+    assert office.changed == ["mine"] * 7
 
 
 @pytest.mark.parametrize(
@@ -171,6 +176,10 @@ async def test_a_deployment_is_paused_and_limited_field_by_field(office: AtWork)
         ({"concurrency": 0}, "concurrency", 1), ({"concurrency": "many"}, "concurrency", None),
         ({"pause": True}, "pause", None), ({"paused": None}, "paused", None), ({"domains": "a.b"}, "domains", None),
         ({"domains": ["x.example.com"] * 101}, "domains", 100),
+        ({"egress": []}, "egress", None), ({"egress": {}}, "egress.allow", None),
+        ({"egress": {"allow": "a.example"}}, "egress.allow", None),
+        ({"egress": {"allow": ["a.example", "10.0.0.0/8"]}}, "egress.allow", None),
+        ({"egress": {"allow": ["a.example"] * 257}}, "egress.allow", 256),
         *(({"domains": [bad]}, "domains", None) for bad in (
             "localhost", "a.b:80", "1.2.3.4", "b\u00fccher.example", "a..b", "-a.example.com", "a b.example.com", "",
             "mine.site.localhost", "site.localhost", "x.mine.cloud.localhost", "a.example.com/x", "*.example.com",

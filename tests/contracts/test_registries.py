@@ -15,6 +15,7 @@ import pytest
 from runtime import limits
 from runtime.adapters.memory_registry import MemoryRegistry
 from runtime.adapters.sqlite_registry import SqliteRegistry
+from runtime.egress.policy import CLOSED, OPEN, parse_policy
 from runtime.errors import Conflict, NotFound, OurMistake
 from runtime.names import DeploymentName, VersionNumber
 from runtime.ports import DeploymentSummary, KeySummary
@@ -116,7 +117,7 @@ async def test_nothing_can_be_added_to_what_nobody_has(registry: Registry) -> No
         registry.variables.set(NOBODY, {"A": "1"}),
         registry.keys.add(NOBODY, KeySummary("k", "", 1), b"h"),
         registry.keys.remove(NOBODY, "k"),
-        registry.deployments.update(NOBODY, paused=True, concurrency=None, domains=[]),
+        registry.deployments.update(NOBODY, paused=True, concurrency=None, domains=[], egress=OPEN),
         registry.deployments.delete(NOBODY),
     ):
         with pytest.raises(NotFound):
@@ -217,7 +218,9 @@ async def test_a_key_is_found_by_its_hash_and_only_at_its_deployment(registry: R
 
 async def test_an_operators_choices_are_replaced_as_a_whole(registry: Registry) -> None:
     await registry.deployments.create(ONE, 1)
-    await registry.deployments.update(ONE, paused=True, concurrency=7, domains=["b.example.com", "a.example.com"])
+    await registry.deployments.update(
+        ONE, paused=True, concurrency=7, domains=["b.example.com", "a.example.com"], egress=OPEN
+    )
     assert await registry.deployments.summary(ONE) == DeploymentSummary(
         ONE, 1, True, 7, ("b.example.com", "a.example.com"), None
     )
@@ -225,16 +228,28 @@ async def test_an_operators_choices_are_replaced_as_a_whole(registry: Registry) 
     assert loaded is not None
     assert (loaded.paused, loaded.concurrency) == (True, 7)
     assert await registry.deployments.by_domain("a.example.com") == ONE
-    await registry.deployments.update(ONE, paused=False, concurrency=None, domains=[])
+    await registry.deployments.update(ONE, paused=False, concurrency=None, domains=[], egress=OPEN)
     assert await registry.deployments.by_domain("a.example.com") is None
+
+
+async def test_where_a_deployment_may_connect_is_kept_and_a_new_one_is_open(registry: Registry) -> None:
+    await registry.deployments.create(ONE, 1)
+    listed = parse_policy(["api.example.com", "*.example.org:8443", "[2606:4700::1]:443"])
+    for policy in (OPEN, listed, CLOSED, OPEN):
+        await registry.deployments.update(ONE, paused=False, concurrency=None, domains=[], egress=policy)
+        summary, loaded = await registry.deployments.summary(ONE), await registry.deployments.load(ONE)
+        assert summary is not None and loaded is not None
+        assert (summary.egress, loaded.egress) == (policy, policy)
 
 
 async def test_a_domain_belongs_to_one_deployment_and_a_lost_one_changes_nothing(registry: Registry) -> None:
     for name in (ONE, TWO):
         await registry.deployments.create(name, 1)
-    await registry.deployments.update(ONE, paused=False, concurrency=None, domains=["a.example.com"])
+    await registry.deployments.update(ONE, paused=False, concurrency=None, domains=["a.example.com"], egress=OPEN)
     with pytest.raises(Conflict, match=r"a\.example\.com"):
-        await registry.deployments.update(TWO, paused=True, concurrency=3, domains=["b.example.com", "a.example.com"])
+        await registry.deployments.update(
+            TWO, paused=True, concurrency=3, domains=["b.example.com", "a.example.com"], egress=OPEN
+        )
     assert await registry.deployments.summary(TWO) == DeploymentSummary(TWO, 1, False, None, (), None)
     assert await registry.deployments.by_domain("b.example.com") is None
 
@@ -244,7 +259,7 @@ async def test_a_deleted_deployment_leaves_nothing_to_the_next_of_its_name(regis
     await push(registry)
     await registry.variables.set(ONE, {"A": "1"})
     await registry.keys.add(ONE, KeySummary("k", "", 1), b"h" * 32)
-    await registry.deployments.update(ONE, paused=True, concurrency=1, domains=["a.example.com"])
+    await registry.deployments.update(ONE, paused=True, concurrency=1, domains=["a.example.com"], egress=OPEN)
     await registry.deployments.delete(ONE)
     assert await registry.deployments.load(ONE) is None
     assert await registry.deployments.by_domain("a.example.com") is None

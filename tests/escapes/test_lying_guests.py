@@ -53,6 +53,9 @@ class Desk:
     def log(self, level: Level, text: str) -> None:
         self.lines.append(text)
 
+    def ended(self) -> None:
+        pass
+
 
 class House:
     """A pool whose isolates lie."""

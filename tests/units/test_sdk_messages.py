@@ -270,7 +270,7 @@ async def test_a_body_that_was_looked_at_but_not_read_can_still_be_sent() -> Non
 
 
 async def test_a_response_that_somebody_else_made_keeps_its_story() -> None:
-    made = Response.from_wire(status=404, headers=[(b"X-A", b"1")], body=b"no", url="http://b/", redirected=True)
+    made = Response.fetched(404, "No", [(b"X-A", b"1")], b"no", "http://b/", True)
     assert (made.url, made.redirected, made.ok, made.headers["x-a"]) == ("http://b/", True, False, "1")
     assert await made.text() == "no"
     assert Response.from_wire(status=204, headers=[], body=b"").wire_body() == b""

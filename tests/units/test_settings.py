@@ -89,3 +89,17 @@ def test_the_page_names_every_setting() -> None:
     for declared in fields(Settings):
         assert f"`{variable(declared.name)}`" in page
     assert "`WARREN_ADMIN_KEY_FILE`" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("postgresql://u:p@db.internal:6543/w", 6543),
+        ("postgresql://db.internal/w", 5432),
+        ("postgresql://a:1,b:2/w", 5432),
+    ],
+)
+def test_the_ports_of_its_own_services_are_known(url: str, port: int) -> None:
+    chosen = read_settings({"port": "4000", "site_port": "4001", "database_url": url}, {})
+    assert chosen.own_ports() == {4000, 4001, port}
+    assert read_settings({}, {}).own_ports() == {3210, 3211}

@@ -6,7 +6,8 @@ out, and connects to one of the addresses that were judged. Nothing is resolved 
 Rules
 1. There is no other way out: no proxy of the environment, no Unix socket, no address that was not judged.
 2. TLS is for the name that was asked for, whatever address it has.
-3. Names are resolved in threads of their own: one that hangs takes none from the rest of the house.
+3. What was connected is looked at once more: this server itself is never the other end (its own ports).
+4. Names are resolved in threads of their own: one that hangs takes none from the rest of the house.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpcore
 
 from runtime import limits
+from runtime.adapters.outbound.metered import Meter, Metered
+from runtime.egress.policy import OPEN, EgressPolicy
 from runtime.egress.rules import Destination, NotAllowed, Rules
 
 # A machine that advertises an address and does not answer there must not cost the whole time of a look-up.
@@ -49,11 +52,22 @@ def _look_up(host: str, port: int) -> list[str]:
 class Guard(httpcore.AsyncNetworkBackend):
     """Connects to one destination, where the rules allow it; raises `NotAllowed` where they do not."""
 
-    def __init__(self, rules: Rules, where: Destination, resolver: Resolver) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        where: Destination,
+        resolver: Resolver,
+        policy: EgressPolicy = OPEN,
+        line: asyncio.Semaphore | None = None,
+    ) -> None:
+        self.meter = Meter()
         self._rules = rules
         self._where = where
         self._resolver = resolver
+        self._policy = policy
+        self._line = line  # where to stand until a name may be resolved, if several share a resolver
         self._backend = httpcore.AnyIOBackend()
+        self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def connect_tcp(
         self,
@@ -67,14 +81,48 @@ class Guard(httpcore.AsyncNetworkBackend):
         where = self._where
         if (host, port) != (where.host, where.port):
             raise NotAllowed(f"{host[:100]} is not where this connection was to go")
-        addresses = await self._resolver.addresses(host, port)
+        addresses = await self._resolved(host, port)
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
+        self._policy.check(host, port)
         for address in self._rules.permitted(where, addresses):
             try:
-                return await self._backend.connect_tcp(address, port, timeout=_ADDRESS_TIME)
+                self._stream = await self._backend.connect_tcp(address, port, timeout=_ADDRESS_TIME)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
+            else:
+                return Metered(await self._not_ourselves(self._stream), self.meter)
         raise failed
+
+    async def _resolved(self, host: str, port: int) -> Sequence[str]:
+        if self._line is None:
+            return await self._resolver.addresses(host, port)
+        line = self._line
+        await line.acquire()
+        looking = asyncio.ensure_future(self._resolver.addresses(host, port))
+
+        def leave(done: "asyncio.Future[Sequence[str]]") -> None:
+            # Not before the thread is free: whoever gives up early must not get another one instead.
+            line.release()
+            if not done.cancelled():
+                done.exception()
+
+        looking.add_done_callback(leave)
+        return await asyncio.shield(looking)
+
+    async def close(self) -> None:
+        """Close what was connected, also where nobody got hold of it."""
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    async def _not_ourselves(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
+        """Look where the connection has led, before a byte is sent: whoever is at both of its ends is this machine."""
+        there, here = stream.get_extra_info("server_addr"), stream.get_extra_info("client_addr")
+        try:
+            self._rules.check_not_own(there[0], self._where.port, here[0])
+        except NotAllowed:
+            await stream.aclose()
+            raise
+        return stream
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None

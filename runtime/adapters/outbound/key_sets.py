@@ -57,10 +57,10 @@ class HttpKeySets:
 
     async def _get(self, where: Destination) -> Reading:
         scheme, host = where.scheme.encode(), where.host.encode("ascii")
+        guard = Guard(self._rules, where, self._resolver)
+        guard.meter.left = int(limits.KEY_SET_BYTES) * 4  # the head, the framing, and what is one byte too much
         connection = httpcore.AsyncHTTPConnection(
-            httpcore.Origin(scheme, host, where.port),
-            ssl_context=self._tls,
-            network_backend=Guard(self._rules, where, self._resolver),
+            httpcore.Origin(scheme, host, where.port), ssl_context=self._tls, network_backend=guard
         )
         target = httpcore.URL(scheme=scheme, host=host, port=where.port, target=where.target.encode("ascii"))
         request = httpcore.Request(b"GET", target, headers=[(b"host", where.authority.encode()), *_HEADERS])
@@ -72,6 +72,7 @@ class HttpKeySets:
                 await response.aclose()
         finally:
             await connection.aclose()
+            await guard.close()
 
 
 async def _taken(response: httpcore.Response, where: Destination) -> Reading:

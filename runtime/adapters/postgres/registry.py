@@ -20,6 +20,7 @@ from psycopg.errors import UniqueViolation
 from runtime import limits
 from runtime.adapters.postgres.bell import ANNOUNCE
 from runtime.adapters.postgres.connections import Connection, ConnectionLost, Connections
+from runtime.egress.policy import EgressPolicy, parse_policy
 from runtime.errors import Conflict, NotFound, WarrenError
 from runtime.invocation import Deployment, Version
 from runtime.names import DeploymentName, VersionNumber
@@ -32,7 +33,7 @@ _declarations = msgspec.msgpack.Decoder(Declaration)
 _bundles = msgspec.msgpack.Decoder(dict[str, bytes])
 _SUMMARY = (
     "SELECT name, created_at, paused, concurrency, active, "
-    "array(SELECT domain FROM domains WHERE deployment = name ORDER BY place) FROM deployments"
+    "array(SELECT domain FROM domains WHERE deployment = name ORDER BY place), egress FROM deployments"
 )
 
 
@@ -103,7 +104,7 @@ class PostgresDeployments:
         """The deployment as it is now."""
 
         async def look(connection: Connection) -> Deployment | None:
-            statement: LiteralString = "SELECT paused, concurrency, active FROM deployments WHERE name = %s"
+            statement: LiteralString = "SELECT paused, concurrency, active, egress FROM deployments WHERE name = %s"
             row = await _row(connection, statement, name)
             if row is None:
                 return None
@@ -111,7 +112,8 @@ class PostgresDeployments:
             version = await _row(connection, statement, name, row[2])
             statement = "SELECT name, value FROM variables WHERE deployment = %s"
             variables = await (await connection.execute(statement, (name,), binary=True)).fetchall()
-            return Deployment(name, _version(version), _environment(variables), row[0], row[1])
+            policy = parse_policy(row[3])
+            return Deployment(name, _version(version), _environment(variables), row[0], row[1], policy)
 
         return await self._books.look(look)
 
@@ -130,13 +132,21 @@ class PostgresDeployments:
         return _summary(rows[0]) if rows else None
 
     async def update(
-        self, name: DeploymentName, *, paused: bool, concurrency: int | None, domains: Sequence[str]
+        self,
+        name: DeploymentName,
+        *,
+        paused: bool,
+        concurrency: int | None,
+        domains: Sequence[str],
+        egress: EgressPolicy,
     ) -> None:
         """Replace what an operator may choose."""
 
         async def change(connection: Connection) -> None:
-            statement: LiteralString = "UPDATE deployments SET paused = %s, concurrency = %s WHERE name = %s"
-            await connection.execute(statement, (paused, concurrency, name))
+            statement: LiteralString = (
+                "UPDATE deployments SET paused = %s, concurrency = %s, egress = %s WHERE name = %s"
+            )
+            await connection.execute(statement, (paused, concurrency, egress.texts(), name))
             await connection.execute("DELETE FROM domains WHERE deployment = %s", (name,))
             for place, domain in enumerate(domains):
                 try:
@@ -334,9 +344,10 @@ def _environment(rows: Sequence[tuple[Any, ...]]) -> dict[str, str]:
 
 
 def _summary(row: tuple[Any, ...]) -> DeploymentSummary:
-    name, created_at, paused, concurrency, active, domains = row
+    name, created_at, paused, concurrency, active, domains, egress = row
     number = None if active is None else VersionNumber(active)
-    return DeploymentSummary(DeploymentName(name), created_at, paused, concurrency, tuple(domains), number)
+    policy = parse_policy(egress)
+    return DeploymentSummary(DeploymentName(name), created_at, paused, concurrency, tuple(domains), number, policy)
 
 
 def _version(row: tuple[Any, ...] | None) -> Version | None:

@@ -66,6 +66,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             store bigint NOT NULL, position bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(),
             token bytea NOT NULL, keys bytea NOT NULL, PRIMARY KEY (store, position))""",
     ),
+    # Where its functions may connect to: the entries of a list, NULL where it is open.
+    ("ALTER TABLE deployments ADD COLUMN egress text[]",),
 )
 
 

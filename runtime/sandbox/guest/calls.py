@@ -53,6 +53,7 @@ _RAISED: dict[str, type[Exception]] = {
     "LimitExceeded": LimitExceeded,
     "FunctionError": FunctionError,
     "InvalidToken": InvalidToken,
+    "TimeoutError": TimeoutError,
 }
 _CONTEXTS: dict[Kind, Callable[[Running], Any]] = {
     Kind.QUERY: QueryCtx,

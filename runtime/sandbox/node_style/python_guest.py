@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime import limits
+from runtime.protocol.declaration import Diagnostic
 from runtime.protocol.framing import ProtocolViolation, frame, splitter_for_guest
 from runtime.protocol.messages import (
     Answer,
@@ -106,6 +107,9 @@ class Guest(asyncio.Protocol):
             loaded = Context().run(bundle.load, message, folder, self._desk.sources, self._desk.own_line)
         except Refused as refused:
             self._send(frame(LoadRefused(refused.diagnostics[: limits.DIAGNOSTICS])))
+            return
+        except Exception as error:  # a full disk, or something of the bundle's that cannot even be looked at
+            self._send(frame(LoadRefused((Diagnostic("", 1, f"the bundle cannot be loaded: {describe(error)}"),))))
             return
         self._desk.functions = loaded.functions
         gc.freeze()

@@ -6,7 +6,7 @@ when somebody asks. Knows nothing of what a header means, save that ``set-cookie
 Rules
 1. A value loses the white space around it; a NUL, CR or LF inside is a `TypeError`, and so is a name that is no token.
 2. Iteration gives names in order, each once with its values joined by ``", "``, and every ``set-cookie`` by itself.
-3. Headers that are frozen (of a redirect, of an error) raise `TypeError` when they are changed.
+3. Headers that are frozen (of a redirect, an error, a fetched answer) raise `TypeError` when they are changed.
 """
 
 import re
@@ -125,8 +125,8 @@ class Headers(Pairs[str]):
     def _change(self) -> HeaderList:
         if self._frozen:
             raise TypeError(
-                "these headers cannot be changed: they belong to Response.redirect() or Response.error(); "
-                "make a Response with status= and headers= instead"
+                "these headers cannot be changed: they belong to what was fetched, Response.redirect() or "
+                "Response.error(); make a Response with status= and headers= instead"
             )
         self._sorted = None
         return self._list

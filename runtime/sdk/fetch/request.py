@@ -134,6 +134,10 @@ class Request(Body):
     def __repr__(self) -> str:
         return f"<Request {self._method} {self._url}>"
 
+    def wire_body(self) -> "bytes | BodyStream | None":
+        """The body as it is sent, once; ``None`` where there is none."""
+        return self._hand_over()
+
     def _hand_over(self) -> "bytes | BodyStream | None":
         if self._source is None:
             return None

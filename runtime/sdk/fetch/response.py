@@ -127,16 +127,33 @@ class Response(Body):
         status: int,
         headers: HeaderList,
         body: Source | AsyncIterator[bytes],
-        url: str = "",
-        redirected: bool = False,
     ) -> "Response":
-        """An answer that somebody else made: an ASGI application, or a server that was fetched from."""
+        """An answer that somebody else made: an ASGI application."""
         self = _new(cls)
         self._source = None if status in _NULL_BODY else extract(body)[0]
         self._wire = _NO_HEADERS
         self._finish(status, "", None, None)
         self._headers = Headers.from_wire(headers)
-        self._history = ("default", url, redirected)
+        return self
+
+    @classmethod
+    def fetched(
+        cls,
+        status: int,
+        status_text: str,
+        headers: HeaderList,
+        body: Source | AsyncIterator[bytes],
+        url: str,
+        redirected: bool,
+    ) -> "Response":
+        """An answer that came from a server: any status it liked, and headers that stay as they were."""
+        self = _new(cls)
+        self._source = None if status in _NULL_BODY else extract(body)[0]
+        self._wire = _NO_HEADERS
+        self._finish(200, "", None, None)
+        self._status, self._status_text = status, status_text
+        self._headers = Headers.from_wire(headers, frozen=True)
+        self._history = ("basic", url, redirected)
         return self
 
     @classmethod
@@ -183,7 +200,7 @@ class Response(Body):
 
     @property
     def type(self) -> str:
-        """``"default"``, or ``"error"``."""
+        """``"default"``, ``"basic"`` for a fetched one, or ``"error"``."""
         return self._history[0]
 
     @property
@@ -211,6 +228,8 @@ class Response(Body):
         status, headers = self._status, self._headers
         if not status:
             raise TypeError("Response.error() cannot be answered with: return a Response with status=502, say")
+        if not 200 <= status <= 599:
+            raise TypeError(f"a fetched answer with status {status} cannot be answered with: make a Response of it")
         return status, self._wire if headers is None else headers.wire
 
     def wire_body(self) -> bytes | BodyStream:

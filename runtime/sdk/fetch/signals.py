@@ -85,7 +85,7 @@ class AbortSignal:
     def throw_if_aborted(self) -> None:
         """Raise the reason if the signal has fired."""
         if self.aborted:
-            raise self.reason if isinstance(self.reason, BaseException) else AbortError(str(self.reason))
+            raise self.reason if isinstance(self.reason, Exception) else AbortError(str(self.reason))
 
     def fire(self, reason: Any = None) -> None:
         """Fire. ``reason`` is what ``throw_if_aborted`` raises: an exception, or text for an `AbortError`."""
@@ -109,6 +109,19 @@ class AbortSignal:
                 self._running = [*(self._running or ()), asyncio.ensure_future(_finish(result))]
         except Exception as error:
             _report(error)
+
+
+class AbortController:
+    """Makes a signal, and fires it: ``controller.abort()``."""
+
+    __slots__ = ("signal",)
+
+    def __init__(self) -> None:
+        self.signal = AbortSignal()
+
+    def abort(self, reason: Any = None) -> None:
+        """Fire the signal. ``reason`` is what whoever waits gets: an exception, or text for an `AbortError`."""
+        self.signal.fire(reason)
 
 
 async def _finish(result: Awaitable[Any]) -> None:

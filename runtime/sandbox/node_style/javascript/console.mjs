@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { Console } from "node:console";
 import { Writable } from "node:stream";
 import { format } from "node:util";
-import { frame } from "./msgpack.mjs";
+import { frame, wellFormed } from "./msgpack.mjs";
 import { LOG_LINES, LOG_LINE_BYTES } from "./limits.mjs";
 
 /** The call that the code now running belongs to. */
@@ -22,7 +22,7 @@ export function ownLine(level, text) {
 
 /** Make a log line what the host accepts. */
 export function cutLine(text) {
-  const whole = String(text).toWellFormed();
+  const whole = wellFormed(String(text));
   const size = Buffer.byteLength(whole);
   if (size <= LOG_LINE_BYTES) return whole;
   // A character that was cut in two is dropped.

@@ -20,6 +20,7 @@ import { describe, failureOf } from "./tracebacks.mjs";
 const CHANNEL = 3;
 const [READY, LOADED, LOAD_REFUSED, PONG] = [1, 2, 3, 11];
 const LOAD = 1;
+const OLDEST = 20;
 const exit = process.reallyExit.bind(process);
 
 const channel = new Socket({ fd: CHANNEL, readable: true, writable: true });
@@ -42,6 +43,11 @@ const serve = {
 };
 
 async function loadBundle([files, environment, name]) {
+  if (Number.parseInt(process.versions.node, 10) < OLDEST) {
+    const message = `this worker has Node.js ${process.versions.node}: ${OLDEST} or later is needed`;
+    send(frame([LOAD_REFUSED, [{ file: "", line: 0, message }]]));
+    return;
+  }
   deployment = name;
   replaceEnvironment(environment);
   try {

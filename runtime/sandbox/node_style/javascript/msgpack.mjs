@@ -119,7 +119,7 @@ export function write(writer, value) {
   else if (typeof value === "boolean") writer.boolean(value);
   else if (typeof value === "number") writer.number(value);
   else if (typeof value === "bigint") writer.bigint(value);
-  else if (typeof value === "string") writer.string(value.toWellFormed());
+  else if (typeof value === "string") writer.string(wellFormed(value));
   else if (value instanceof Raw) writer.raw(value.bytes);
   else if (value instanceof Uint8Array) writer.bytes(value);
   else if (Array.isArray(value)) {
@@ -133,6 +133,11 @@ export function write(writer, value) {
       write(writer, item);
     }
   }
+}
+
+/** The text without halves of characters. A Node.js that cannot do that is told to be too old, in words. */
+export function wellFormed(text) {
+  return text.toWellFormed?.() ?? text;
 }
 
 /** One message with its length in front. */

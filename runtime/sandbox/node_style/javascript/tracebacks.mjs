@@ -3,6 +3,7 @@
 // An exception is hostile: whatever looking at it does, a failure comes out. Only frames of the bundle are shown.
 
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { wellFormed } from "./msgpack.mjs";
 import { ApplicationError } from "./sdk.mjs";
 import { encode, shown } from "./values.mjs";
 
@@ -16,8 +17,8 @@ export const bundle = { root: "", lines: new Map() };
 
 /** Cut a text and make it encodable. */
 export function clean(text, limit) {
-  const whole = String(text).toWellFormed();
-  return whole.length > limit ? `${whole.slice(0, limit).toWellFormed()}… (${whole.length - limit} more characters)` : whole;
+  const whole = wellFormed(String(text));
+  return whole.length > limit ? `${wellFormed(whole.slice(0, limit))}… (${whole.length - limit} more characters)` : whole;
 }
 
 /** What ended a call: [reason, exception, message, frames, data]. */
