@@ -88,7 +88,7 @@ def _follow(router: Router, crews: Crews) -> Callable[[], None]:
             if deployment is None:
                 crews.remove(name)
             else:
-                crews.stand_down(name, deployment.version)
+                crews.stand_down(deployment)
 
     def changed(name: DeploymentName | None) -> None:
         for each in crews.names() if name is None else crews.names() & {name}:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import LiveServer, Tenant
+from tests.contracts.web_house import answer
+from tests.walks.web_server import reachable
 
 BOTH = pytest.mark.parametrize("module", ["machine", "script"])
 
@@ -132,6 +134,25 @@ def test_a_module_that_does_not_import_fails_the_push_and_changes_nothing(tenant
     assert refused.status_code == 422, refused.text
     assert "No module named 'nowhere'" in refused.text and "Cannot find package 'nowhere'" in refused.text
     assert call(tenant, "machine:through_node", text="up") == "UP"
+
+
+def test_it_connects_where_the_egress_policy_lets_it_and_nowhere_else(tmp_path: Path) -> None:
+    server = LiveServer(tmp_path / "data", WARREN_EGRESS_ALLOW="127.0.0.1")
+    tenant = server.tenant("node_style")
+    functions = ("machine:asks", "script:asks", "machine:asks_through_the_host")
+
+    def ask() -> list[Any]:
+        return [client(tenant, "action", function, url=reached.url)["status"] for function in functions]
+
+    with reachable() as reached:
+        reached.server.answers["/"] = answer("200 OK", body=b"hello")
+        assert ask() == ["success"] * 3
+        for allow, expected in (([], "error"), ([reached.url.split("//")[1].rstrip("/")], "success")):
+            changed = server.admin("PATCH", f"/v1/deployments/{tenant.name}", json={"egress": {"allow": allow}})
+            assert changed.status_code == 200, changed.text
+            assert ask() == [expected] * 3
+    assert "is closed" in tenant.log()
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("how", ["push", "delete"])

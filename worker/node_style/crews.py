@@ -4,7 +4,8 @@ A *crew* is the Node-style processes of one version of one deployment, in one la
 somebody calls, serve many calls at once, and stay warm between them.
 
 Rules
-1. A process belongs to its crew for its whole life, and sees one environment: a change of it is a new process.
+1. A process belongs to its crew for its whole life, and sees one environment and one egress policy: when they change,
+   another one is started.
 2. When a version is called that is the active one, the crews of the others finish what they do and end.
 3. Starting is shared: however many calls wait for a crew's first process, one is started.
 4. At the ceiling the process that has been idle longest gives way, whoever it belongs to; where all are busy, who needs
@@ -48,10 +49,9 @@ class Sizes(NamedTuple):
 class Crew:
     """The processes of one version in one language."""
 
-    name: DeploymentName
+    deployment: Deployment
     version: Version
     engine: Engine
-    environment: Mapping[str, str]
     processes: list[Isolate] = field(default_factory=list)
     starting: "asyncio.Future[Isolate] | None" = None
 
@@ -84,7 +84,7 @@ class Crews:
         Raises `Overloaded` when there can be none now, and `IsolateLost` when the bundle does not load in it.
         """
         if deployment.version is not None and deployment.version.sha256 == version.sha256:
-            self.stand_down(deployment.name, version)
+            self.stand_down(deployment)
         while True:
             crew = self._crew_of(deployment, version, engine)
             usable = [one for one in crew.processes if one.usable]
@@ -120,10 +120,12 @@ class Crews:
         """Whose processes there are."""
         return {name for name, _, _ in self._crews}
 
-    def stand_down(self, name: DeploymentName, active: Version | None) -> None:
-        """Let what this deployment runs of other versions than ``active`` finish what it does, and end."""
-        for key in [key for key in self._crews if key[0] == name and (active is None or key[1] != active.sha256)]:
-            self._disband(key)
+    def stand_down(self, deployment: Deployment) -> None:
+        """Let what it runs of another version, or with another environment, finish what it does, and end."""
+        active = deployment.version.sha256 if deployment.version is not None else None
+        for key, crew in list(self._crews.items()):
+            if key[0] == deployment.name and (key[1] != active or not _suits(crew, deployment)):
+                self._disband(key)
 
     def remove(self, name: DeploymentName) -> None:
         """End everything that runs for this deployment: it is deleted."""
@@ -147,15 +149,11 @@ class Crews:
     def _crew_of(self, deployment: Deployment, version: Version, engine: Engine) -> Crew:
         key = (deployment.name, version.sha256, engine)
         crew = self._crews.get(key)
-        if crew is not None and crew.environment is not deployment.environment:
-            if crew.environment == deployment.environment:
-                crew.environment = deployment.environment
-            else:
-                # Modules and packages have read it when they were imported.
-                self._disband(key)
-                crew = None
+        if crew is not None and not _suits(crew, deployment):
+            self._disband(key)
+            crew = None
         if crew is None:
-            crew = self._crews[key] = Crew(deployment.name, version, engine, deployment.environment)
+            crew = self._crews[key] = Crew(deployment, version, engine)
         return crew
 
     def _disband(self, key: tuple[DeploymentName, str, Engine]) -> None:
@@ -179,9 +177,10 @@ class Crews:
 
     async def _start(self, crew: Crew) -> Isolate:
         process = await self._launch_with_packages(crew)
-        process.on_line = lambda line: self.on_line(crew.name, line)
+        name, environment = crew.deployment.name, crew.deployment.environment
+        process.on_line = lambda line: self.on_line(name, line)
         process.on_lost = lambda lost, reason: self._leave(crew, lost, reason)
-        load = Load(dict(crew.version.bundle), dict(crew.environment), crew.name, False, checked=True)
+        load = Load(dict(crew.version.bundle), dict(environment), name, False, checked=True)
         try:
             await _loaded(process, load)
             if process.lost is not None:
@@ -191,7 +190,7 @@ class Crews:
             raise IsolateLost(f"the Node-style modules do not load any more: {error}") from None
         process.last_used = self._clock.monotonic()
         process.on_drained = self._drained
-        if self._crews.get((crew.name, crew.version.sha256, crew.engine)) is crew:
+        if self._crews.get((crew.deployment.name, crew.version.sha256, crew.engine)) is crew:
             crew.processes.append(process)
         else:
             process.retiring = True  # meanwhile the crew was disbanded; who waits asks its successor
@@ -205,7 +204,7 @@ class Crews:
             raise IsolateLost(f"the packages cannot be installed any more: {refused}") from None
         path = folders.python if crew.engine is Engine.PYTHON else folders.node
         try:
-            process = await self._launch(Program(crew.engine, crew.name, path))
+            process = await self._launch(Program(crew.engine, crew.deployment.name, path))
         except BaseException:
             folders.close()
             raise
@@ -254,7 +253,7 @@ class Crews:
     def _leave(self, crew: Crew, process: Isolate, reason: str) -> None:
         if process in crew.processes:
             crew.processes.remove(process)
-        self._forget(crew.name, process, reason)
+        self._forget(crew.deployment.name, process, reason)
 
     def _forget(self, name: DeploymentName, process: Isolate, reason: str) -> None:
         self._all.discard(process)
@@ -292,6 +291,16 @@ async def _loaded(process: Isolate, load: Load) -> Declaration:
     except TimeoutError:
         process.end("importing the bundle took too long")
         raise IsolateLost(f"importing the bundle took longer than {limits.NODE_LOAD_TIME} ms") from None
+
+
+def _suits(crew: Crew, deployment: Deployment) -> bool:
+    """Whether its processes see what the deployment is now."""
+    of_crew = crew.deployment
+    if of_crew is deployment:
+        return True
+    # Modules and packages have read the environment when they were imported, and a connection that stands was judged by
+    # the policy of then.
+    return of_crew.environment == deployment.environment and of_crew.egress == deployment.egress
 
 
 def _load(process: Isolate) -> int:

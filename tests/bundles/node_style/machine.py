@@ -4,8 +4,9 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.request
 
-from runtime import action, api, env, internal, internal_action
+from runtime import action, api, env, fetch, internal, internal_action
 
 from .notes import add
 
@@ -58,3 +59,14 @@ async def peeks(ctx):
     except OSError as error:
         found["server"] = type(error).__name__
     return found
+
+
+@action
+def asks(ctx, url: str):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.status
+
+
+@action
+async def asks_through_the_host(ctx, url: str):
+    return (await fetch(url)).status

@@ -21,3 +21,5 @@ export const shout = internalAction({
 export const whoami = action(async () => ({ pid: process.pid, calls: ++calls, secret: process.env.SECRET ?? null }));
 
 export const leaves = action(async () => process.exit(3));
+
+export const asks = action(async (ctx, { url }) => (await fetch(url)).status);
