@@ -13,7 +13,7 @@ DEV := .venv/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check bench walk docs clean
+.PHONY: help dev test check bench walk drill docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make check   ruff, mypy --strict, import contracts'
 	@echo 'make bench   the benchmarks, against peers; writes benchmarks/results/'
 	@echo 'make walk    one request through the house, stop by stop'
+	@echo 'make drill   what compose.yaml survives, tried on real containers (Docker, root)'
 	@echo 'make docs    docs/limits.md and docs/settings.md, from the code'
 	@echo 'make clean   removes the environment and caches (not .warren, where data lives)'
 
@@ -41,6 +42,9 @@ bench: $(DEV)
 
 walk: $(DEV)
 	@$(BIN)/python tests/walks/print_walk.py $(ARGS)
+
+drill: $(RUN)
+	@$(BIN)/python tests/walks/compose_drill.py $(ARGS)
 
 docs: $(RUN)
 	@$(BIN)/python docs/generate.py

@@ -1,4 +1,7 @@
-"""``python -m benchmarks [NAME ...]``: run the figures named (or all), print them, write the report."""
+"""``python -m benchmarks [--small] [NAME ...]``: run the figures named (or all), print them, write the report.
+
+``--small`` tries whether they run, at small sizes, and writes no report.
+"""
 
 import datetime
 import json
@@ -8,28 +11,37 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks.figures import ALL, Bench, Figure
+from benchmarks import data_figures, figures, live_figures
 from benchmarks.load import wrk_is_missing
+from benchmarks.measuring import Bench, Figure
 from benchmarks.peers_installed import install
 from benchmarks.servers import HERE, scratch
+
+# A section of the report each.
+SECTIONS = {"The foundation": figures.ALL, "The data half": {**data_figures.ALL, **live_figures.ALL}}
+ALL = {name: measuring for section in SECTIONS.values() for name, measuring in section.items()}
 
 
 def main(names: list[str]) -> int:
     """Run, print, write; exit code 2 when there is nothing to load with or a name is unknown."""
+    small = "--small" in names
+    names = [name for name in names if name != "--small"]
     unknown = [name for name in names if name not in ALL]
     problem = f"no such figure: {', '.join(unknown)}; there are {', '.join(ALL)}" if unknown else wrk_is_missing()
     if problem:
         print(problem, file=sys.stderr)
         return 2
     print("installing the peers", file=sys.stderr)
-    bench = Bench(scratch(), install())
-    figures: list[Figure] = []
+    bench = Bench(scratch(), install(), *((1, 1.0, True) if small else ()))
+    measured: dict[str, list[Figure]] = {}
     for name in names or ALL:
         print(f"measuring: {name}", file=sys.stderr)
+        section = next(title for title, all_of_it in SECTIONS.items() if name in all_of_it)
         for figure in ALL[name](bench):
-            figures.append(figure)
+            measured.setdefault(section, []).append(figure)
             print(row(figure), flush=True)
-    write(bench, figures)
+    if not small:
+        write(bench, measured)
     shutil.rmtree(bench.scratch)
     return 0
 
@@ -48,7 +60,21 @@ def row(figure: Figure) -> str:
     return f"| {figure.name} | {figure.median:.3g} {figure.unit} | {spread} | {must} | {aim} | {verdict} |"
 
 
-def write(bench: Bench, figures: list[Figure]) -> None:
+def table(section: str, measured: list[Figure]) -> list[str]:
+    """A section of the report, and what its figures do not say by themselves."""
+    return [
+        f"## {section}",
+        "",
+        "| figure | median | rounds (min to max) | must | aim | verdict |",
+        "|---|---|---|---|---|---|",
+        *(row(figure) for figure in measured),
+        "",
+        *(f"- {figure.name}: {figure.note}" for figure in measured if figure.note),
+        "",
+    ]
+
+
+def write(bench: Bench, measured: dict[str, list[Figure]]) -> None:
     """Write ``benchmarks/results/latest.md`` and ``.json``."""
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     cores = len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")])
@@ -59,10 +85,7 @@ def write(bench: Bench, figures: list[Figure]) -> None:
         f"Measured {when} on one machine in one run: {machine}. Written by `make bench`.",
         "A ratio is Warren ÷ the peer in the same round; quoted is the median of the rounds.",
         "",
-        "| figure | median | rounds (min to max) | must | aim | verdict |",
-        "|---|---|---|---|---|---|",
-        *(row(figure) for figure in figures),
-        "",
+        *(line for section, of_it in measured.items() for line in table(section, of_it)),
         "Versions: " + ", ".join(f"{name} {version}" for name, version in bench.peers.versions.items()) + ".",
         *(f"Missing peer: {line}." for line in bench.peers.missing),
         "",
@@ -83,7 +106,8 @@ def write(bench: Bench, figures: list[Figure]) -> None:
         "missing": bench.peers.missing,
         "figures": [
             {"name": figure.name, "unit": figure.unit, "values": figure.values, "must": figure.must, "aim": figure.aim}
-            for figure in figures
+            for of_it in measured.values()
+            for figure in of_it
         ],
         "absolute": bench.raw,
     }

@@ -1,84 +1,22 @@
-"""The figures: what each is, how it is measured, and what it must and should be.
+"""The figures of the foundation: what each is, how it is measured, and what it must and should be.
 
 Every figure that is a ratio is measured in rounds: each round loads everybody once, one after the other, and gives one
 ratio; the report quotes the median of the rounds and their spread. Nothing is asserted here: a person reads the report.
 """
 
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from benchmarks.load import Line, Sample, wrk
-from benchmarks.peers_installed import Peers
+from benchmarks.measuring import Bench, Figure, measure, quantile, running
 from benchmarks.servers import HERE, Server, Warren, archive, functions_framework_peer, pss, uvicorn_peer, workerd_peer
 
 HELLO = HERE / "bundles" / "hello"
 MESSAGES = HERE / "bundles" / "messages"
 RUNAWAY = HERE / "bundles" / "runaway"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured thing. ``values`` are the rounds; ``must`` and ``aim`` are bounds on their median."""
-
-    name: str
-    unit: str
-    values: list[float]
-    must: float
-    aim: float
-    higher_is_better: bool = False
-    note: str = ""
-
-    @property
-    def median(self) -> float:
-        """What is quoted."""
-        return statistics.median(self.values)
-
-    def reaches(self, bound: float) -> bool:
-        """Whether the median is on the right side of ``bound``."""
-        return self.median >= bound if self.higher_is_better else self.median <= bound
-
-
-@dataclass
-class Bench:
-    """Where and how much: a directory for this run, the peers, rounds and seconds of each load."""
-
-    scratch: Path
-    peers: Peers
-    rounds: int = 5
-    seconds: float = 3.0
-    raw: dict[str, list[float]] = field(default_factory=dict)
-
-    def keep(self, name: str, value: float) -> float:
-        """Keep an absolute figure for the report's appendix."""
-        self.raw.setdefault(name, []).append(value)
-        return value
-
-
-@contextmanager
-def _running(*servers: Callable[[], Server]) -> Iterator[list[Server]]:
-    with ExitStack() as stack:
-        started = []
-        for start in servers:
-            server = start()
-            stack.callback(server.stop)
-            started.append(server)
-        yield started
-
-
-def _measure(bench: Bench, label: str, load: Callable[[], Sample]) -> Sample:
-    sample = load()
-    bench.keep(f"{label}: requests/s", sample.rate)
-    bench.keep(f"{label}: p50 ms", sample.p50)
-    bench.keep(f"{label}: p99 ms", sample.p99)
-    if sample.errors:
-        bench.keep(f"{label}: errors", sample.errors)
-    return sample
 
 
 def hello(bench: Bench) -> Iterator[Figure]:
@@ -93,7 +31,7 @@ def hello(bench: Bench) -> Iterator[Figure]:
     bounds = {"bare FastAPI": (1.5, 2.0), "functions-framework": (6.0, 10.0), "workerd": (1.0, 1.5)}
     ratios: dict[str, list[float]] = {name: [] for name in peers}
     latency: dict[str, list[float]] = {"p50": [], "p99": []}
-    with _running(lambda: Warren(bench.scratch / "hello"), *peers.values()) as (warren, *others):
+    with running(lambda: Warren(bench.scratch / "hello"), *peers.values()) as (warren, *others):
         assert isinstance(warren, Warren)
         warren.deploy("hello", HELLO)
         host = warren.host("hello")
@@ -101,13 +39,13 @@ def hello(bench: Bench) -> Iterator[Figure]:
         for server, name in warm:
             wrk(f"http://127.0.0.1:{server.port}/hello", 32, 1, host=name)
         for _ in range(bench.rounds):
-            ours = _measure(bench, "hello c32, warren", lambda: _hello(bench, warren, 32, host))
+            ours = measure(bench, "hello c32, warren", lambda: _hello(bench, warren, 32, host))
             for name, other in zip(peers, others, strict=True):
-                theirs = _measure(bench, f"hello c32, {name}", partial(_hello, bench, other, 32))
+                theirs = measure(bench, f"hello c32, {name}", partial(_hello, bench, other, 32))
                 ratios[name].append(ours.rate / theirs.rate)
             if "bare FastAPI" in peers:
-                alone = _measure(bench, "hello c1, warren", lambda: _hello(bench, warren, 1, host))
-                peer = _measure(bench, "hello c1, bare FastAPI", lambda: _hello(bench, others[0], 1))
+                alone = measure(bench, "hello c1, warren", lambda: _hello(bench, warren, 1, host))
+                peer = measure(bench, "hello c1, bare FastAPI", lambda: _hello(bench, others[0], 1))
                 latency["p50"].append(alone.p50 / peer.p50)
                 latency["p99"].append(alone.p99 / peer.p99)
     for name, values in ratios.items():
@@ -131,7 +69,7 @@ def post_message(bench: Bench) -> Iterator[Figure]:
     script = HERE / "peers" / "post_message.lua"
     database = {"PEER_DATABASE": str(bench.scratch / "peer.sqlite3")}
     ratios = []
-    with _running(
+    with running(
         lambda: Warren(bench.scratch / "messages"),
         lambda: uvicorn_peer(python, "fastapi_sqlite", database, bench.scratch),
     ) as (warren, peer):
@@ -145,8 +83,8 @@ def post_message(bench: Bench) -> Iterator[Figure]:
         load(warren, host, 1)
         load(peer, None, 1)
         for _ in range(bench.rounds):
-            ours = _measure(bench, "postMessage, warren", lambda: load(warren, host, bench.seconds))
-            theirs = _measure(bench, "postMessage, FastAPI + sqlite3", lambda: load(peer, None, bench.seconds))
+            ours = measure(bench, "postMessage, warren", lambda: load(warren, host, bench.seconds))
+            theirs = measure(bench, "postMessage, FastAPI + sqlite3", lambda: load(peer, None, bench.seconds))
             ratios.append(ours.rate / theirs.rate)
     yield Figure("POST /postMessage, requests/s ÷ FastAPI + sqlite3", "times", ratios, 0.4, 1.0, higher_is_better=True)
 
@@ -155,11 +93,11 @@ def cold(bench: Bench) -> Iterator[Figure]:
     """The first request to deployments that have never run on this server process, and what an idle one weighs."""
     data = bench.scratch / "cold"
     count = 100
-    with _running(lambda: Warren(data)) as (warren,):
+    with running(lambda: Warren(data)) as (warren,):
         assert isinstance(warren, Warren)
         for number in range(count):
             warren.deploy(f"cold-{number}", HELLO, {"number.py": f"NUMBER = {number}\n".encode()})
-    with _running(lambda: Warren(data)) as (warren,):
+    with running(lambda: Warren(data)) as (warren,):
         assert isinstance(warren, Warren)
         times = []
         for number in range(count):
@@ -172,10 +110,10 @@ def cold(bench: Bench) -> Iterator[Figure]:
         sizes = pss(warren.pids())
         isolates = [size for pid, size in sizes.items() if _is_isolate(pid, warren)]
     yield Figure(
-        "first request to a deployment, p50", "ms", [_quantile(times, 0.50)], 20, 8, note=f"{count} deployments"
+        "first request to a deployment, p50", "ms", [quantile(times, 0.50)], 20, 8, note=f"{count} deployments"
     )
     yield Figure(
-        "first request to a deployment, p99", "ms", [_quantile(times, 0.99)], 50, 20, note=f"{count} deployments"
+        "first request to a deployment, p99", "ms", [quantile(times, 0.99)], 50, 20, note=f"{count} deployments"
     )
     yield Figure("an idle warm isolate, PSS", "MiB", isolates, 4, 2.5, note=f"{len(isolates)} isolates")
 
@@ -186,14 +124,9 @@ def _is_isolate(pid: int, server: Server) -> bool:
     return pid != server.process.pid and parent != server.process.pid
 
 
-def _quantile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 def density(bench: Bench) -> Iterator[Figure]:
     """A thousand deployments, each called once: everything together."""
-    with _running(lambda: Warren(bench.scratch / "density", {"WARREN_ISOLATES": "1100"})) as (warren,):
+    with running(lambda: Warren(bench.scratch / "density", {"WARREN_ISOLATES": "1100"})) as (warren,):
         assert isinstance(warren, Warren)
         for number in range(1000):
             warren.deploy(f"many-{number}", HELLO, {"number.py": f"NUMBER = {number}\n".encode()})
@@ -210,7 +143,7 @@ def deploys(bench: Bench) -> Iterator[Figure]:
     """From the push of the example to the first answer of the new version, and the same for a rollback."""
     bundle = HERE.parent / "examples" / "messages" / "functions"
     pushes, rollbacks = [], []
-    with _running(lambda: Warren(bench.scratch / "deploys")) as (warren,):
+    with running(lambda: Warren(bench.scratch / "deploys")) as (warren,):
         assert isinstance(warren, Warren)
         warren.deploy("deploys", bundle, {"stamp.py": _stamp(0)})
         for number in range(1, 2 * bench.rounds + 1):
@@ -243,19 +176,19 @@ def runaway(bench: Bench) -> Iterator[Figure]:
     """How long after its deadline a call ends that does not want to, and what its neighbour feels meanwhile."""
     overtime: dict[str, list[float]] = {}
     effect = []
-    with _running(lambda: Warren(bench.scratch / "runaway")) as (warren,):
+    with running(lambda: Warren(bench.scratch / "runaway")) as (warren,):
         assert isinstance(warren, Warren)
         warren.deploy("guilty", RUNAWAY)
         warren.deploy("victim", HELLO)
         host = warren.host("victim")
         _hello(bench, warren, 1, host)
         for _ in range(bench.rounds):
-            quiet = _measure(bench, "victim, quiet", lambda: _hello(bench, warren, 1, host))
+            quiet = measure(bench, "victim, quiet", lambda: _hello(bench, warren, 1, host))
             burning = threading.Event()
             burners = [threading.Thread(target=_burn, args=(warren, path, overtime, burning)) for path in ("/loop",)]
             for burner in burners:
                 burner.start()
-            noisy = _measure(bench, "victim, beside a runaway", lambda: _hello(bench, warren, 1, host))
+            noisy = measure(bench, "victim, beside a runaway", lambda: _hello(bench, warren, 1, host))
             burning.set()
             for burner in burners:
                 burner.join()

@@ -45,10 +45,8 @@ def _parse(output: str) -> Sample:
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     assert rate, output
     errors = sum(int(number) for number in re.findall(r"(?:connect|read|write|timeout) (\d+)", output))
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    return Sample(
-        float(rate[1]), _percentile(output, 50), _percentile(output, 99), errors + int(refused[1] if refused else 0)
-    )
+    errors += sum(int(number) for number in re.findall(r"(?:Non-2xx or 3xx responses|Failed calls): (\d+)", output))
+    return Sample(float(rate[1]), _percentile(output, 50), _percentile(output, 99), errors)
 
 
 def _percentile(output: str, percent: int) -> float:

@@ -38,7 +38,16 @@ from runtime.ports import Clock
 
 # Every room of the control plane.
 ROOMS: Sequence[ModuleType] = (
-    *(health, certificates, deployments, pushes, versions, environment, keys, functions, logs, data),
+    health,
+    certificates,
+    deployments,
+    pushes,
+    versions,
+    environment,
+    keys,
+    functions,
+    logs,
+    data,
 )
 
 

@@ -37,8 +37,9 @@ class Office:
 
     ``analyse`` loads a bundle in an isolate and raises `PushRefused`. ``changed`` makes the directory forget a
     deployment. ``removed`` ends its isolates and removes its documents; it is done when it returns, and doing it twice
-    is harmless. ``serves`` says whether a deployment answers at a host name. ``admin_key_hash`` is the SHA-256 of the admin key. ``ready`` names each check of `/readyz` with
-    ``None`` when all is well, else with a sentence. ``metrics`` is the Prometheus text.
+    is harmless. ``admin_key_hash`` is the SHA-256 of the admin key. ``serves`` says whether a deployment answers at a
+    host name. ``ready`` names each check of `/readyz` with ``None`` when all is well, else with a sentence.
+    ``metrics`` is the Prometheus text.
     """
 
     deployments: Deployments

@@ -32,6 +32,7 @@ _USUAL_PORTS = {"http": 80, "https": 443}
 
 
 _POSTGRESQL = 5432
+_REDIS = 6379
 
 
 class InvalidSetting(ValueError):
@@ -212,6 +213,8 @@ class Settings:
         ports = {self.port, self.site_port}
         if self.database_url is not None:
             ports.add(_port_of(self.database_url) or _POSTGRESQL)
+        if self.redis_url is not None and not self.redis_url.startswith("unix:"):
+            ports.add(_port_of(self.redis_url) or _REDIS)
         return frozenset(ports)
 
     def _public_port(self) -> int:

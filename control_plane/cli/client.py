@@ -57,7 +57,7 @@ class Refused(click.ClickException):
         diagnostics = self.problem.get("diagnostics") or []
         screen.diagnostics(diagnostics, self.bundle)
         # What the server said in sum is the diagnostics once more.
-        screen.complain("Refused; what was live before keeps answering." if diagnostics else self.message)
+        screen.complain("Refused; nothing was changed." if diagnostics else self.message)
         if self.problem.get("status", 0) >= httpx.codes.INTERNAL_SERVER_ERROR:
             screen.complain(f"request id {self.problem['request_id']}", "dim")
 

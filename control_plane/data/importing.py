@@ -64,8 +64,8 @@ class Importing:
         for table in tables:
             if table not in new and not await self._restoring.is_empty(name, plan.number(table)):
                 raise Conflict(
-                    f"table {table!r} has documents already: say mode=append to add to them, or mode=replace to put "
-                    "the file's in their place"
+                    f"table {table!r} has documents already: say mode=append (--append) to add to them, "
+                    "or mode=replace (--replace) to put the file's in their place"
                 )
 
     async def _check(

@@ -1,7 +1,7 @@
 """May a certificate be had for this name?
 
-Asked by the proxy that speaks TLS, before it orders one (Caddy's ``on_demand_tls``): only names that a deployment answers
-are worth one, and a stranger who tries names must not make us order any.
+Asked by the proxy that speaks TLS, before it orders one (Caddy's ``on_demand_tls``): only names that a deployment
+answers are worth one, and a stranger who tries names must not make us order any.
 
 Rules
 1. No key is needed, so the proxy forwards nothing of this from outside. What is answered is what a request would show.

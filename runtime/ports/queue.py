@@ -38,7 +38,7 @@ class DueBook(Protocol):
     """The agenda, as the workers read it. Moments are milliseconds since 1970."""
 
     async def take(self, now: float, most: int) -> Taken:
-        """Claim who is due, for half a minute. Who is claimed already is not taken, but comes again when settled."""
+        """Claim who is due, for ten seconds. Who is claimed already is not taken, but comes again when settled."""
         ...
 
     async def settle(self, name: DeploymentName, again: float | None) -> None:

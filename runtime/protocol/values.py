@@ -105,8 +105,10 @@ def check(value: Any, path: str = "value", depth: int = limits.VALUE_DEPTH) -> N
     elif kind is UserIdentity:
         check(dict(value), path, depth)
     elif value is not None and kind not in (bool, float, bytes, Int64):
+        hint = " (was an await forgotten?)" if kind.__name__ == "coroutine" else ""
         raise InvalidValue(
-            f"{path} is of type {kind.__name__}: a value is None, bool, int, float, str, bytes, list, dict or Int64"
+            f"{path} is of type {kind.__name__}{hint}: "
+            "a value is None, bool, int, float, str, bytes, list, dict or Int64"
         )
 
 

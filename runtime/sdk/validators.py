@@ -267,16 +267,21 @@ class Union(Validator):
         self.members = tuple(required(member, "a member of v.union") for member in members)
 
     def check(self, value: Any, path: str) -> Any:
-        """Return the value as the first member that fits sees it."""
+        """Return the value as the first member that fits sees it, or say what is wrong with what it was meant to be."""
         near: Mismatch | None = None
+        others: list[tuple[str, str]] = []
         for member in self.members:
             try:
                 return member.check(value, path)
             except Mismatch as error:
-                # A member that fits but for something inside tells more than "none of these".
-                if near is None and not str(error).startswith(f"{path} must be"):
+                if (other := _other_kind(member, value)) is not None:
+                    others.append(other)
+                elif near is None and not str(error).startswith(f"{path} must be"):
                     near = error
-        raise near if near is not None else mismatch(path, value, self.words())
+        if near is None and others:
+            name = others[0][0]
+            near = mismatch(f"{path}.{name}", value[name], " or ".join(words for at, words in others if at == name))
+        raise near or mismatch(path, value, self.words())
 
     def json(self) -> Any:
         """``{"type": "union", "value": [member, …]}``."""
@@ -285,6 +290,13 @@ class Union(Validator):
     def words(self) -> str:
         """The members with ``or`` between them."""
         return " or ".join(member.words() for member in self.members) or "nothing"
+
+
+def _other_kind(member: Validator, value: Any) -> tuple[str, str] | None:
+    """The literal by which an object says that it is not meant to be this member: its field, and what it is there."""
+    fields = member.fields.items() if isinstance(member, Object) and type(value) is dict else ()
+    literals = [(name, field) for name, field in fields if isinstance(field, Literal) and name in value]
+    return next(((name, one.words()) for name, one in literals if value[name] != one.value), None)
 
 
 class Optional(Validator):

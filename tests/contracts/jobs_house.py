@@ -209,6 +209,7 @@ class JobsHouse:
         self.programs: dict[str, Program] = {}
         self.kinds: dict[str, Kind] = {}
         self.paused = False
+        self.deleted = False
         self._ids = RequestIds()
         self._versions = 0
         self._version = Version(VersionNumber(0), "", {}, Declaration())
@@ -243,7 +244,8 @@ class JobsHouse:
         return program
 
     async def find(self, name: DeploymentName) -> Deployment | None:
-        return Deployment(NAME, self._version, {}, self.paused) if name == NAME else None
+        there = name == NAME and not self.deleted
+        return Deployment(NAME, self._version, {}, self.paused) if there else None
 
     async def call(self, path: str, args: Mapping[str, Any] | None = None) -> Any:
         """Call a function as a client does; raises `FunctionError` when it fails."""

@@ -132,8 +132,9 @@ class Functions:
         if ticket is not None and (earlier := await self.tickets.recall(ticket, transaction)) is not None:
             transaction.abandon()
             return earlier
-        self.ran.append(arguments["body"])
-        id = await transaction.insert("messages", {"body": arguments["body"]})
+        body = arguments.get("body", "")  # nobody has looked at the arguments here
+        self.ran.append(body)
+        id = await transaction.insert("messages", {"body": body})
         outcome = Succeeded(values.encode(id), ("[INFO] sending",))
         if ticket is not None:
             self.tickets.remember(ticket, outcome, transaction)

@@ -282,3 +282,18 @@ async def test_a_database_that_cannot_be_had_is_named_without_its_password(addre
     with pytest.raises(OurMistake, match=sentence) as caught:
         await OpenDatabase(address).open()
     assert "cret" not in str(caught.value)
+
+
+# --- databases that are not as ours are -----------------------------------------------------------------------------
+
+
+async def test_a_database_without_an_encoding_serves_like_any(postgres: PostgresServer) -> None:
+    with psycopg.connect(postgres.fresh(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE plain ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    store = OwnDocuments(postgres.fresh().replace("/postgres?", "/plain?").partition("&options")[0])
+    heard: asyncio.Queue[Commit] = asyncio.Queue()
+    await store.follow(NAME, heard.put_nowait)
+    await put(store, "kéy".encode())
+    async with asyncio.timeout(20):
+        assert (await heard.get()).keys == ["kéy".encode()]
+    await store.close()

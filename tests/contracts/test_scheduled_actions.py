@@ -205,6 +205,22 @@ async def test_a_worker_that_stops_says_so_in_the_records_of_its_actions(house: 
     assert await house.state(id) == {"kind": "failed", "error": "WorkerStopped: the worker that ran it was stopped"}
 
 
+async def test_nothing_is_written_for_an_action_whose_deployment_was_deleted_meanwhile(house: JobsHouse) -> None:
+    go_on = asyncio.Event()
+
+    @house.action
+    async def wait(ctx: Any, args: dict[str, Any]) -> Any:
+        await go_on.wait()
+
+    await house.schedule("m:wait")
+    await house.jobs.shift(NAME)
+    house.deleted = True
+    house.worker.store.dead = True  # whoever asks the store fails, and would be tried again for a while
+    go_on.set()
+    await house.jobs.idle()
+    assert await house.shift() is None
+
+
 async def test_an_action_schedules_at_once_and_for_good(house: JobsHouse) -> None:
     @house.action
     async def act(ctx: Any, args: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from runtime import limits
 from runtime.errors import IsolateLost
 from runtime.protocol.declaration import Kind
 from runtime.sdk.functions import FunctionError
@@ -243,6 +244,46 @@ async def test_what_finds_no_isolate_waits_and_is_tried_again_later_and_later(ho
     house.worker.pool.full = False
     await house.shift()
     assert await house.state(id) == {"kind": "success"}
+
+
+async def test_what_loses_every_race_waits_and_is_tried_again(house: JobsHouse) -> None:
+    rivals = 10
+
+    @house.mutation
+    async def lose(ctx: Any, args: dict[str, Any]) -> Any:
+        nonlocal rivals
+        await ctx.db.query("notes").collect()
+        if rivals:
+            rivals -= 1
+            rival = await house.worker.transactions.begin(NAME)
+            await rival.insert("notes", {"text": "a rival's"})
+            await rival.commit()
+        await ctx.db.insert("notes", {"text": "mine"})
+
+    id = await house.schedule("m:lose")
+    assert await house.shift() == NOON + 100
+    assert await house.state(id) == {"kind": "pending"}
+    house.clock.milliseconds += 100
+    await house.shift()
+    assert await house.state(id) == {"kind": "success"}
+    assert (await house.call("m:notes")).count("mine") == 1
+
+
+async def test_a_mutation_that_writes_more_than_it_may_has_failed(
+    house: JobsHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @house.mutation
+    async def flood(ctx: Any, args: dict[str, Any]) -> Any:
+        for n in range(9):
+            await ctx.db.insert("notes", {"text": str(n)})
+
+    id = await house.schedule("m:flood")
+    monkeypatch.setattr(limits, "WRITE_DOCUMENTS", limits.Limit(5, "documents", "fewer for this test"))
+    await house.shift()
+    state = await house.state(id)
+    assert state["kind"] == "failed"
+    assert "limit WRITE_DOCUMENTS is 5" in state["error"]
+    assert await house.call("m:notes") == []
 
 
 # --- once -------------------------------------------------------------------------------------------------------------

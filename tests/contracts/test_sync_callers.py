@@ -47,6 +47,22 @@ async def test_an_identity_is_shown_by_a_transition_even_if_nothing_is_watched(c
         assert (heard["endVersion"]["identity"], heard["modifications"]) == (1, [])
 
 
+async def test_who_says_a_token_and_no_connect_is_served(cloud: Cloud) -> None:
+    # The npm client does, when it expects a token and is given it after its socket has opened.
+    async with cloud.socket() as wire:
+        await wire.say("Authenticate", baseVersion=0, tokenType="User", value="good-ann")
+        await wire.add(0, q0="messages:whoami")
+        while not (heard := await wire.hear())["modifications"]:
+            pass
+        assert heard["modifications"][0]["value"] == {"subject": "good-ann"}
+        for _ in range(2):
+            await wire.send(0, "said without a session")
+            while (heard := await wire.hear())["type"] != "MutationResponse":
+                pass
+            assert heard["success"]
+    assert cloud.functions.ran == ["said without a session"] * 2
+
+
 async def test_a_bad_token_is_an_auth_error_and_the_client_closes_first(cloud: Cloud) -> None:
     async with cloud.client() as wire:
         await wire.say("Authenticate", baseVersion=0, tokenType="User", value="bad")

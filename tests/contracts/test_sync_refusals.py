@@ -46,8 +46,7 @@ SET = {"type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modificatio
         [{"type": "Connect", "sessionId": ""}],
         [{"type": "Connect", "sessionId": "s" * 1000}],
         [{"type": "Connect", "sessionId": 7}],
-        [SET],
-        [{"type": "Event", "eventType": "x", "event": 1}],
+        [SET, SET],
         [CONNECT, CONNECT],
         [CONNECT, b"binary"],
         [CONNECT, {**SET, "baseVersion": 1, "newVersion": 2}],
@@ -127,17 +126,17 @@ def runner() -> Iterator[tuple[asyncio.Runner, Cloud]]:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(any_message, max_size=8))
+@given(st.lists(any_message, max_size=8), st.booleans())
 def test_any_messages_in_any_order_end_in_an_answer_or_a_close(
-    runner: tuple[asyncio.Runner, Cloud], caplog: pytest.LogCaptureFixture, said: list[dict[str, Any]]
+    runner: tuple[asyncio.Runner, Cloud], caplog: pytest.LogCaptureFixture, said: list[dict[str, Any]], connects: bool
 ) -> None:
     loop, cloud = runner
-    loop.run(_try(cloud, said))
+    loop.run(_try(cloud, said, connects))
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def _try(cloud: Cloud, said: list[dict[str, Any]]) -> None:
-    async with cloud.client() as wire:
+async def _try(cloud: Cloud, said: list[dict[str, Any]], connects: bool) -> None:
+    async with cloud.client() if connects else cloud.socket() as wire:
         try:
             for message in said:
                 await wire.connection.send(json.dumps(message))

@@ -115,6 +115,16 @@ def test_what_the_guest_refuses_the_host_refuses(validator: Validator, value: An
             {"k": "x", "n": "?"},
             "document.n must be a number, got str '?'",
         ),
+        (
+            v.union(v.object({"k": v.literal("x")}), v.object({"n": v.array(v.null()), "k": v.literal("y")})),
+            {"k": "y", "n": 5},
+            "document.n must be a list of None, got int 5",
+        ),
+        (
+            v.union(v.object({"k": v.literal("x")}), v.object({"k": v.literal(1)})),
+            {"k": True},
+            "document.k must be 'x' or 1, got bool True",
+        ),
         (v.record(v.string(), v.number()), {"a": "x"}, "document.a must be a number, got str 'x'"),
         (
             v.record(v.id("a"), v.number()),

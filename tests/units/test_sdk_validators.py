@@ -177,3 +177,27 @@ def test_an_annotation_that_is_no_value_type_is_refused(annotation: Any) -> None
 def test_an_optional_makes_sense_in_objects_only() -> None:
     with pytest.raises(TypeError, match="only a field of an object can be missing"):
         v.array(v.optional(v.string()))
+
+
+KINDS = v.union(
+    v.object({"kind": v.literal("circle"), "radius": v.number()}),
+    v.object({"points": v.array(v.string()), "kind": v.literal("line")}),
+    v.null(),
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"kind": "line", "points": ["a", 2]}, "shape.points[1] must be a string, got int 2"),
+        ({"kind": "circle", "radius": "x"}, "shape.radius must be a number, got str 'x'"),
+        ({"kind": "circle", "radius": 1, "more": 2}, "shape.more is not expected: the fields are kind, radius"),
+        ({"kind": "square"}, "shape.kind must be 'circle' or 'line', got str 'square'"),
+        ({}, "shape.kind is missing: it must be 'circle'"),
+        (5, "shape must be an object with kind, radius or an object with points, kind or None, got int 5"),
+    ],
+)
+def test_what_a_union_says_is_about_the_member_that_the_value_says_it_is(value: object, says: str) -> None:
+    with pytest.raises(Mismatch) as refused:
+        KINDS.check(value, "shape")
+    assert str(refused.value) == says

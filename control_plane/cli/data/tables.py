@@ -1,4 +1,4 @@
-"""What is in the tables? ``data tables``, ``show``, ``insert``, ``patch``, ``delete``.
+"""What is in the tables? ``data list``, ``show``, ``insert``, ``patch``, ``delete``.
 
 Rules
 1. A document is one JSON object, written as the server writes it: an ``Int64`` is ``{"$integer": …}``.
@@ -22,7 +22,7 @@ def data() -> None:
     """Read and change the deployment's documents."""
 
 
-@data.command("tables")
+@data.command("list")
 @connected
 def list_tables(session: Session) -> None:
     """List the tables, with how many documents they have and their indexes."""
@@ -48,7 +48,11 @@ def list_tables(session: Session) -> None:
 @data.command("show")
 @click.argument("table")
 @click.argument("id", required=False)
-@click.option("--where", "-w", multiple=True, help="A condition: author=Ann, score>=3, done!=true. All of them hold.")
+@click.option(
+    *("--where", "--filter", "-w"),
+    multiple=True,
+    help="A condition: author=Ann, score>=3, done!=true. All of them hold.",
+)
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @click.option(
     "--order", type=click.Choice(["asc", "desc"]), default="desc", show_default=True, help="By creation time."

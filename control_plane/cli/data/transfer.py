@@ -14,7 +14,7 @@ from typing import BinaryIO
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from control_plane.cli.client import PATIENT, Session, connected
+from control_plane.cli.client import PATIENT, Refused, Session, connected
 from control_plane.cli.screen import Screen, size
 
 _PIECE = 256 * 1024
@@ -94,7 +94,7 @@ def import_documents(session: Session, file: Path, table: str | None, form: str 
     elif table is not None:
         raise click.UsageError("A snapshot names its tables itself: leave out --table.")
     total = file.stat().st_size
-    with file.open("rb") as opened, _bar(session.screen, f"Sending {file.name}", total) as bar:
+    with file.open("rb") as opened, _bar(session.screen, f"Sending {file.name}", total) as bar, _named(file, form):
         answer = session.call(
             "POST",
             session.of_deployment("data", "import"),
@@ -108,6 +108,18 @@ def import_documents(session: Session, file: Path, table: str | None, form: str 
         return
     session.screen.table(("table", "imported"), sorted(answer["tables"].items()), "The file has no tables.")
     session.screen.say(f"{answer['documents']} documents are imported.", "green")
+
+
+@contextmanager
+def _named(file: Path, form: str) -> Iterator[None]:
+    """The server knows a file of lines by its table; whoever sent it, by its name."""
+    try:
+        yield
+    except Refused as refused:
+        if form != "zip":
+            for line in refused.problem.get("diagnostics") or []:
+                line["file"] = file.name
+        raise
 
 
 def _pieces(file: BinaryIO, bar: _Bar) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """A chat: whoever subscribes to a room sees what is said in it, and nothing of other rooms."""
 
-from runtime import ApplicationError, mutation, query
+from runtime import ApplicationError, PaginationOptions, mutation, query
 
 _SHOWN = 50
 
@@ -20,6 +20,16 @@ async def messages(ctx, room: str) -> list[dict[str, str | float]]:
     said = ctx.db.query("messages").with_index("by_room", lambda q: q.eq("room", found["_id"]))
     newest = await said.order("desc").take(_SHOWN)
     return [{"author": each["author"], "body": each["body"], "at": each["_creationTime"]} for each in reversed(newest)]
+
+
+@query
+async def history(ctx, room: str, paginationOpts: PaginationOptions):
+    """What was said in a room, newest first, page by page."""
+    found = await _find(ctx, room)
+    if found is None:
+        return {"page": [], "isDone": True, "continueCursor": ""}
+    said = ctx.db.query("messages").with_index("by_room", lambda q: q.eq("room", found["_id"]))
+    return await said.order("desc").paginate(paginationOpts)
 
 
 @mutation

@@ -13,8 +13,9 @@ Rules
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -57,8 +58,12 @@ class Bell:
 
     async def start(self) -> None:
         """Listen from now on."""
-        self._begin(self._listen())
-        await self._listening.wait()
+        listening = self._begin(self._listen())
+        begun = self._begin(self._wait_until_heard())
+        await asyncio.wait({listening, begun}, return_when=asyncio.FIRST_COMPLETED)
+        if listening.done():  # it goes on for ever, or it has failed
+            begun.cancel()
+            listening.result()
 
     async def stop(self) -> None:
         """Listen and ring no more."""
@@ -73,10 +78,14 @@ class Bell:
             self._ringing = True
             self._begin(self._ring())
 
-    def _begin(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _wait_until_heard(self) -> None:
+        await self._listening.wait()
 
     async def _ring(self) -> None:
         try:

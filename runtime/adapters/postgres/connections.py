@@ -92,7 +92,8 @@ class Connections:
             given = conninfo_to_dict(self._url)
         except psycopg.Error:
             raise OurMistake("WARREN_DATABASE_URL is not the address of a PostgreSQL database") from None
-        chosen = {**_DEFAULTS, **given}
+        # A database without an encoding (SQL_ASCII) would answer in bytes otherwise.
+        chosen = {**_DEFAULTS, **given, "client_encoding": "utf8"}
         connection = await AsyncConnection.connect(**chosen, autocommit=True, prepare_threshold=0)
         try:
             await connection.execute(_SETTINGS, prepare=False)

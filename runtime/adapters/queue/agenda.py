@@ -23,7 +23,7 @@ from runtime.ports import Clock, Taken
 
 log = logging.getLogger("warren.queue")
 
-CLAIM = 30_000.0  # ms
+CLAIM = 10_000.0  # ms
 _NAP = 1.0  # seconds
 _SWEEP_EVERY = 55_000  # ms; a little less than the minute of the sweepers
 _FIRST_DELAY = 0.1  # seconds
@@ -148,7 +148,7 @@ class RedisDueBook:
         self._settle = self._redis.register_script(_SETTLE)
 
     async def take(self, now: float, most: int) -> Taken:
-        """Claim who is due, for half a minute."""
+        """Claim who is due, for ten seconds."""
         with reaching():
             fresh, due, ended, names = await self._take(
                 keys=[AGENDA, CLAIMS, AGAIN, MARK], args=[now, now + CLAIM, most]

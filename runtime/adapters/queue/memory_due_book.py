@@ -29,7 +29,7 @@ class MemoryDueBook:
         self._due[name] = min(at, self._due.get(name, at))
 
     async def take(self, now: float, most: int) -> Taken:
-        """Claim who is due, for half a minute."""
+        """Claim who is due, for ten seconds."""
         names = _first(self._claims, now, most)
         for name in _first(self._due, now, most):
             del self._due[name]

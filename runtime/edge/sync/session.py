@@ -9,7 +9,9 @@ Rules
 2. A mutation's answer is said before any transition that shows it, and a transition always follows.
 3. A token is verified before the next message is looked at. One that proves nothing ends the session: the client hears
    so and has a moment to close by itself.
-4. A mutation carries its session's id and its number, and is run once however often it is sent.
+4. A mutation carries its session's id and its number, and is run once however often it is sent. The id comes with
+   `Connect`. The npm client leaves that out when it was made with ``expectAuth`` and is given its token only after
+   the socket has opened; it is served, and its mutations are run whenever they are sent.
 """
 
 import asyncio
@@ -136,7 +138,7 @@ class Session:
                 case messages.Connect():
                     self._connect(message)
                 case messages.Event():
-                    self._require_connected()
+                    self._greet()
                 case messages.ModifyQuerySet():
                     self._modify(message)
                 case messages.Mutation():
@@ -155,19 +157,17 @@ class Session:
         if self._id is not None:
             raise Malformed("Connect was said twice; it is the first message and only that")
         self._id = message.session_id
-        self._wire.greeted = True
-        assert self._updates is not None
+        updates = self._greet()
         if message.client_ts:
-            self._updates.skew = int(message.client_ts - self._rooms.clock.now())
+            updates.skew = int(message.client_ts - self._rooms.clock.now())
 
-    def _require_connected(self) -> Updates:
-        if self._id is None:
-            raise Malformed("the first message is Connect, with the client's sessionId")
+    def _greet(self) -> Updates:
+        self._wire.greeted = True
         assert self._updates is not None
         return self._updates
 
     def _modify(self, message: messages.ModifyQuerySet) -> None:
-        updates = self._require_connected()
+        updates = self._greet()
         if message.base_version != updates.wanted.query_set or message.new_version <= message.base_version:
             raise Malformed(
                 f"ModifyQuerySet goes from version {message.base_version} to {message.new_version}, "
@@ -186,7 +186,7 @@ class Session:
         updates.modify(message.new_version, changes)
 
     async def _authenticate(self, message: messages.Authenticate) -> None:
-        updates = self._require_connected()
+        updates = self._greet()
         if message.base_version != updates.wanted.identity:
             raise Malformed(
                 f"Authenticate has the base version {message.base_version}, and the identity is at "
@@ -207,7 +207,7 @@ class Session:
     # --- functions ----------------------------------------------------------------------------------------------------
 
     async def _queue_mutation(self, message: messages.Mutation) -> None:
-        self._require_connected()
+        self._greet()
         await self._require_fresh()
         if len(self._mutations) >= limits.SYNC_MUTATIONS:
             raise Over(1013, f"TooManyConcurrentRequests: {limits.SYNC_MUTATIONS} mutations wait on this connection")
@@ -229,7 +229,7 @@ class Session:
         self._mutating = None
 
     async def _begin_action(self, message: messages.Action) -> None:
-        self._require_connected()
+        self._greet()
         await self._require_fresh()
         if len(self._actions) >= limits.SYNC_ACTIONS:
             raise Over(1013, f"TooManyConcurrentRequests: {limits.SYNC_ACTIONS} actions run on this connection")
@@ -271,8 +271,8 @@ class Session:
         invocation = Invocation(deployment, deployment.version, path, kind, args, request_id, identity=caller.identity)
         if isinstance(message, messages.Action):
             return await self._rooms.runner.run(invocation)
-        assert self._id is not None
-        return await self._rooms.runner.run(invocation, Ticket(self._name, self._id, message.request_id))
+        ticket = None if self._id is None else Ticket(self._name, self._id, message.request_id)
+        return await self._rooms.runner.run(invocation, ticket)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

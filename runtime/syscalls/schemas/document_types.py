@@ -99,10 +99,14 @@ class DocumentType(ABC):
         return Misfit(partial(self._sentence, value))
 
     def _sentence(self, value: Any) -> str:
-        shown = repr(value) if type(value) in (str, bytes, int, float, bool, Int64) else ""
-        if len(shown) > _SHOWN:
-            shown = shown[:_SHOWN] + "…"
-        return f"must be {self.words()[:_WORDS]}, got {f'{type(value).__name__} {shown}'.strip()}"
+        return f"must be {self.words()[:_WORDS]}, got {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value) if type(value) in (str, bytes, int, float, bool, Int64) else ""
+    if len(shown) > _SHOWN:
+        shown = shown[:_SHOWN] + "…"
+    return f"{type(value).__name__} {shown}".strip()
 
 
 class Anything(DocumentType):
@@ -160,10 +164,13 @@ class Literal(DocumentType):
         self._value = value
 
     def misfit(self, value: Any, look: Look) -> Misfit | None:
-        """Whether it is another value; ``True`` is not ``1``."""
+        """Whether it is another value."""
+        return None if self.equals(value) else self.refusal(value)
+
+    def equals(self, value: Any) -> bool:
+        """Whether it is this value; ``True`` is not ``1``."""
         kinds = {type(value), type(self._value)}
-        same = value == self._value and (len(kinds) == 1 or kinds == {int, float})
-        return None if same else self.refusal(value)
+        return bool(value == self._value) and (len(kinds) == 1 or kinds == {int, float})
 
     def words(self) -> str:
         """Read aloud."""
@@ -216,6 +223,14 @@ class Object(DocumentType):
             return Misfit(f"is not expected: the fields are {known}").inside(f".{extra[:_SHOWN]}")
         return None
 
+    def other_kind(self, value: Any) -> tuple[str, str] | None:
+        """The literal by which a value says that it is not meant to be this: its field, and what it is here."""
+        if type(value) is not dict:
+            return None
+        literals = ((name, kind) for name, (kind, _) in self._fields.items() if isinstance(kind, Literal))
+        wrong = ((name, kind.words()) for name, kind in literals if name in value and not kind.equals(value[name]))
+        return next(wrong, None)
+
     def words(self) -> str:
         """Read aloud."""
         return f"an object with {', '.join(self._fields)}" if self._fields else "an empty object"
@@ -252,15 +267,23 @@ class Union(DocumentType):
         self._members = members
 
     def misfit(self, value: Any, look: Look) -> Misfit | None:
-        """Why it fits no member: the member that came furthest tells most."""
+        """Why it fits no member: what it was meant to be by its literals, or the member that came furthest."""
         furthest: Misfit | None = None
+        others: list[tuple[str, str]] = []
         for member in self._members:
             look.step()
             found = member.misfit(value, look)
             if found is None:
                 return None
-            if found.steps and (furthest is None or len(found.steps) > len(furthest.steps)):
+            other = member.other_kind(value) if isinstance(member, Object) else None
+            if other is not None:
+                others.append(other)
+            elif found.steps and (furthest is None or len(found.steps) > len(furthest.steps)):
                 furthest = found
+        if furthest is None and others:
+            name = others[0][0]
+            words = " or ".join(each for at, each in others if at == name)
+            furthest = Misfit(f"must be {words[:_WORDS]}, got {_shown(value[name])}").inside(f".{name}")
         return furthest or self.refusal(value)
 
     def words(self) -> str:

@@ -1,6 +1,6 @@
 """What the official clients' checks call."""
 
-from runtime import ApplicationError, action, mutation, query
+from runtime import ApplicationError, action, internal_query, mutation, query
 
 
 @query
@@ -43,3 +43,8 @@ async def page(ctx, paginationOpts: dict):
 @query
 async def by(ctx, author: str):
     return [m["body"] for m in await ctx.db.query("messages").collect() if m["author"] == author]
+
+
+@internal_query
+async def secret(ctx):
+    return "for administrators"

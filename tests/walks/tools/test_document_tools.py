@@ -89,10 +89,10 @@ def zipped(**tables: str) -> bytes:
 
 
 def test_tables_are_listed_with_what_is_true_of_them(warren: Warren) -> None:
-    tables = {each["name"]: each for each in json.loads(warren("data", "tables", "--json").stdout)}
+    tables = {each["name"]: each for each in json.loads(warren("data", "list", "--json").stdout)}
     assert (tables["notes"]["documents"], tables["notes"]["more"], tables["empty"]["documents"]) == (3, False, 0)
     assert tables["users"]["indexes"] == [["name"]] and tables["users"]["schema"]["type"] == "object"
-    assert "users" in warren("data", "tables").output
+    assert "users" in warren("data", "list").output
 
 
 def test_documents_are_shown_by_page_order_and_condition(warren: Warren, tenant: Tenant) -> None:
@@ -219,6 +219,10 @@ def test_the_command_shows_bad_lines_and_ends_with_code_one(warren: Warren, tmp_
     file.write_text('{"name": "a"}\n{"name": 7}\n')
     refused = warren("import", str(file), "--append")
     assert refused.exit_code == 1 and "users.jsonl:2: " in refused.output
+    other = file.rename(tmp_path / "people.jsonl")
+    refused = warren("import", str(other), "--table", "users", "--append")
+    assert refused.exit_code == 1 and "people.jsonl:2: " in refused.output and "nothing was changed" in refused.output
+    file = other.rename(tmp_path / "users.jsonl")
     assert warren("import", str(file), "--table", "users", "--format", "csv").exit_code == 1
     assert warren("import", str(tmp_path / "users.txt")).exit_code == 2
 
