@@ -139,6 +139,18 @@ CRON_RUNS = Limit(5, "runs", "of each cron that are remembered; what Convex keep
 CRON_ERROR_CHARACTERS = Limit(1_000, "characters", "of the error that is remembered with a run of a cron")
 CRON_PERIOD = Limit(31_622_400, "seconds", "between two runs of an interval: a leap year; a cron line reaches further")
 
+# --- Packages of Node-style modules -----------------------------------------------------------------------------------
+PACKAGE_REQUIREMENTS = Limit(256, "requirements", "in one requirements.txt, and dependencies in one package.json")
+PACKAGE_TEXT = Limit(1_024, "characters", "of one requirement, its hashes left out")
+PACKAGE_LOCK = Limit(
+    2 * MIB, "bytes", "of what a requirements.txt or package.json resolves to; it is kept in the version"
+)
+PACKAGE_BYTES = Limit(1_024 * MIB, "bytes", "of everything installed for one engine of one bundle")
+PACKAGE_FILES = Limit(100_000, "files", "and folders, installed for one engine of one bundle")
+PACKAGE_TIME = Limit(180_000, "ms", "of one run of uv or npm, what it downloads included")
+PACKAGE_MEMORY = Limit(2_048 * MIB, "bytes", "of data that uv or npm may hold while they resolve and install")
+PACKAGE_RUNS = Limit(2, "runs", "of uv or npm at once on one worker; the others wait")
+
 # --- Identity ---------------------------------------------------------------------------------------------------------
 TOKEN_BYTES = Limit(16 * KIB, "bytes", "of one token; directories that list all groups stay below it")
 PROVIDERS = Limit(16, "providers", "in one auth_config.py")
@@ -207,3 +219,14 @@ ISOLATE_AGE = Limit(3_600_000, "ms", "after which an isolate is retired")
 ISOLATE_IDLE = Limit(300_000, "ms", "without a call, after which an isolate is retired")
 ISOLATE_CONVERSATIONS = Limit(64, "conversations", "in one isolate before the deployment gets another one")
 IDLE_CPU = Limit(200, "ms", "burnt by an isolate that has no call to run, before it is retired")
+
+# --- Node-style actions -----------------------------------------------------------------------------------------------
+NODE_ACTION_TIME = Limit(600_000, "ms", "wall time of a Node-style action; what Convex allows")
+NODE_STOP_GRACE = Limit(5_000, "ms", "from the deadline of a Node-style action to SIGKILL, if it does not end")
+NODE_LOAD_TIME = Limit(60_000, "ms", "wall time to import a bundle's Node-style modules, their packages included")
+NODE_ARGUMENT_BYTES = Limit(5 * MIB, "bytes", "encoded arguments of a Node-style action; what Convex allows")
+NODE_MEMORY = Limit(512 * MIB, "bytes", "in use by a Node-style process before it is ended; what Convex allows")
+NODE_THREADS = Limit(32, "threads", "that run plain functions (`def`) in one Node-style process; the others wait")
+NODE_IDLE = Limit(600_000, "ms", "without a call, after which a Node-style process is retired")
+NODE_AGE = Limit(3_600_000, "ms", "after which a Node-style process is retired")
+NODE_IDLE_CPU = Limit(500, "ms", "of CPU in a second burnt by a Node-style process with no call, before it is ended")

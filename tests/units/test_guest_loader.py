@@ -223,14 +223,6 @@ def test_an_error_at_import_shows_the_deepest_line_of_the_bundle(host: Host) -> 
     assert found == [("b.py", 2, "KeyError: 'x'")]
 
 
-def test_a_node_module_is_refused_by_name(host: Host) -> None:
-    found = refused(host, m="# a comment\n'use node'\nimport os")
-    assert found[0][:2] == ("m.py", 2)
-    assert "not supported by this version" in found[0][2]
-    found = [(one.file, one.line, one.message) for one in host.load_refused({"m.mjs": '// hi\n"use node";'})]
-    assert found[0][0] == "m.mjs"
-
-
 CRONS = "from runtime import *\nfrom .jobs import sweep\ncrons = Crons()\n"
 JOBS = "from runtime import *\n@internal_mutation\nasync def sweep(ctx): pass\n@query\nasync def look(ctx): pass\n"
 
