@@ -23,6 +23,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server.stop()
 
 
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[LiveServer]:
+    server = LiveServer(tmp_path / "data", WARREN_EGRESS_ALLOW="127.0.0.1")
+    yield server
+    if server.process.poll() is None:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def tenant(server: LiveServer) -> Tenant:
     return server.tenant("node_style")
@@ -136,9 +144,8 @@ def test_a_module_that_does_not_import_fails_the_push_and_changes_nothing(tenant
     assert call(tenant, "machine:through_node", text="up") == "UP"
 
 
-def test_it_connects_where_the_egress_policy_lets_it_and_nowhere_else(tmp_path: Path) -> None:
-    server = LiveServer(tmp_path / "data", WARREN_EGRESS_ALLOW="127.0.0.1")
-    tenant = server.tenant("node_style")
+def test_it_connects_where_the_egress_policy_lets_it_and_nowhere_else(own_server: LiveServer) -> None:
+    tenant = own_server.tenant("node_style")
     functions = ("machine:asks", "script:asks", "machine:asks_through_the_host")
 
     def ask() -> list[Any]:
@@ -148,11 +155,10 @@ def test_it_connects_where_the_egress_policy_lets_it_and_nowhere_else(tmp_path: 
         reached.server.answers["/"] = answer("200 OK", body=b"hello")
         assert ask() == ["success"] * 3
         for allow, expected in (([], "error"), ([reached.url.split("//")[1].rstrip("/")], "success")):
-            changed = server.admin("PATCH", f"/v1/deployments/{tenant.name}", json={"egress": {"allow": allow}})
+            changed = own_server.admin("PATCH", f"/v1/deployments/{tenant.name}", json={"egress": {"allow": allow}})
             assert changed.status_code == 200, changed.text
             assert ask() == [expected] * 3
     assert "is closed" in tenant.log()
-    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("how", ["push", "delete"])
@@ -168,10 +174,9 @@ def test_what_a_deployment_does_not_run_any_more_is_ended_at_once(server: LiveSe
         assert time.monotonic() < end
 
 
-def test_nothing_is_left_when_the_server_stops(tmp_path: Path) -> None:
-    server = LiveServer(tmp_path / "data")
-    tenant = server.tenant("node_style")
+def test_nothing_is_left_when_the_server_stops(own_server: LiveServer) -> None:
+    tenant = own_server.tenant("node_style")
     pids = [call(tenant, f"{module}:whoami")["pid"] for module in ("machine", "script")]
-    assert server.stop() == 0
+    assert own_server.stop() == 0
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
-    assert list((tmp_path / "data" / "scratch").iterdir()) == []
+    assert list((own_server.data / "scratch").iterdir()) == []
