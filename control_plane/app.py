@@ -8,6 +8,7 @@ Rules
 2. Every operation has its own id, its models and its error answers in `/openapi.json`; a test holds them together.
 """
 
+import asyncio
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,7 @@ from control_plane.routes import (
     versions,
 )
 from control_plane.routes.scheduling import crons, schedules
+from runtime.errors import Stopping
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
@@ -107,6 +109,9 @@ class Reception:
 
         try:
             await self._app(scope, receive, attend)
+        except asyncio.CancelledError:  # only a server that stops does this, when it has waited long enough
+            if not answered:
+                await problems.answer(Stopping("the server stopped"), request_id)(scope, receive, attend)
         except Exception as error:
             if answered:
                 raise  # the server cuts the connection, so that the client can tell

@@ -4,7 +4,8 @@ RFC 9457 documents, for every answer of 400 and above. Knows the tree in `runtim
 of what went on.
 
 Rules
-1. A caller's or a developer's mistake is explained; one of ours is logged and the client gets the request id.
+1. A caller's or a developer's mistake is explained; one of ours is logged and the client gets the request id. What may
+   succeed a moment later is one line of the log, and no traceback.
 2. One shape: ``type title status detail code request_id``, with ``errors`` where fields are at fault and
    ``diagnostics`` where a bundle is.
 3. What a client sent in a body is not echoed, except numbers: it may be a secret.
@@ -123,11 +124,14 @@ def answer(error: Exception, request_id: str) -> Response:
             field = FieldError(field=error.field, message=detail, limit=error.limit, value=error.value)
             more["errors"] = [field.model_dump(exclude_none=True)]
     if not isinstance(error, errors.CallerMistake | errors.DeveloperMistake | InvalidName):
-        _log.error("request %s failed", request_id, exc_info=error)
         code = code if isinstance(error, errors.WarrenError) else "InternalError"
         detail = f"something failed on our side; the log has it under request id {request_id}"
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            _log.warning("request %s was refused: %s", request_id, error)
             headers.setdefault("retry-after", "1")
+            detail = "a part of this server is busy, stops or cannot be reached (/readyz says which); try again"
+        else:
+            _log.error("request %s failed", request_id, exc_info=error)
     return document(status, code, detail, request_id, headers, **more)
 
 

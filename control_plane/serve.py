@@ -60,15 +60,18 @@ class Addresses:
 Ready = Callable[[Addresses], Awaitable[None]]
 
 
-async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
-    """Run everything until a signal says stop; ``on_ready`` is called once, when requests are answered."""
+async def serve(
+    settings: Settings, *, on_ready: Ready | None = None, on_stop: Callable[[], None] | None = None
+) -> None:
+    """Run everything until a signal says stop; ``on_ready`` is called once, when requests are answered, and ``on_stop``
+    when they are no longer."""
     with _begun(settings) as (settings, main, site):
         async with _house(settings) as house, open_local(house.router) as local, _worker(house, local):
             doors = [PortListener(_main_door(house), settings, main)]
             if site is not None:
                 door = house.router.door(Listener.SITE, _admits(house.office), house.office.version)
                 doors.append(PortListener(door, settings, site))
-            await _answer(doors, house, on_ready)
+            await _answer(doors, house, on_ready, on_stop)
 
 
 async def serve_router(settings: Settings, *, on_ready: Ready | None = None) -> None:
@@ -132,12 +135,19 @@ def _begun(settings: Settings) -> Iterator[tuple[Settings, socket.socket, socket
         yield chosen, main, site
 
 
-async def _answer(doors: list[PortListener], house: _House, on_ready: Ready | None) -> None:
+async def _answer(
+    doors: list[PortListener], house: _House, on_ready: Ready | None, on_stop: Callable[[], None] | None = None
+) -> None:
     async def ready() -> None:
         if on_ready is not None:
             await on_ready(_addresses(house.router.settings))
 
-    await run_until_told(doors, house.files.end_readers, ready)
+    def stopping() -> None:
+        if on_stop is not None:
+            on_stop()
+        house.files.end_readers()
+
+    await run_until_told(doors, stopping, ready)
 
 
 def _prepare(settings: Settings) -> None:

@@ -177,6 +177,12 @@ class Overloaded(OurMistake):
         self.retry_after = retry_after
 
 
+class Stopping(Overloaded):
+    """The server has been told to stop, and this call had not ended in the time that calls have for that."""
+
+    code = "Stopping"
+
+
 class SandboxUnavailable(OurMistake):
     """A mandatory layer of the wall cannot be had on this machine."""
 

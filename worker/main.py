@@ -6,7 +6,8 @@ server or in one of its own.
 
 Rules
 1. Shifts and errands have threads of their own: however long the ones take, the others do not wait for them.
-2. It ends in order: nothing new is taken, what runs finishes for `DRAIN` seconds at most and is cancelled after that.
+2. It ends in order: nothing new is taken, what runs (scheduled actions too) finishes for `DRAIN` seconds at most, or
+   until a second signal, and is cancelled after that.
 3. A worker whose book does not answer is not alive, and leaves no sign that it is.
 """
 
@@ -14,8 +15,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from runtime.adapters.queue.agenda import RedisDueBook
@@ -37,6 +38,7 @@ __all__ = ["Worker", "is_alive", "open_local", "run_worker"]
 log = logging.getLogger("warren.worker")
 
 DRAIN = 10.0  # seconds
+_PATIENCE = 1.0  # seconds until somebody who waits for the end is told what it waits for
 _SIGN = "worker.alive"
 _SIGN_EVERY = 5.0
 _SIGN_LASTS = 30.0
@@ -51,18 +53,15 @@ class Worker:
 
     async def work_until_told(self, data: Path) -> None:
         """Return at SIGTERM or SIGINT; leave signs of life in ``data`` until then."""
-        told, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
-        signing = asyncio.create_task(self._keep_signing(data / _SIGN))
-        try:
-            log.info("this worker does what is due")
-            await told.wait()
-        finally:
-            signing.cancel()
-            (data / _SIGN).unlink(missing_ok=True)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        told = asyncio.Event()
+        with _at_signals(told.set):
+            signing = asyncio.create_task(self._keep_signing(data / _SIGN))
+            try:
+                log.info("this worker does what is due")
+                await told.wait()
+            finally:
+                signing.cancel()
+                (data / _SIGN).unlink(missing_ok=True)
 
     async def _keep_signing(self, sign: Path) -> None:
         while True:
@@ -100,7 +99,7 @@ async def run_worker(router: Router, queue: Queue, jobs: Jobs, local: Errands | 
             stack.push_async_callback(desk.close)
             runner = ErrandRunner(desk, router.directory.find, local)
             crews.append(Crew(queue.url, ERRAND_QUEUE, threads - for_shifts, runner.work))
-        stack.push_async_callback(_drain, crews)
+        stack.push_async_callback(_drain, crews, jobs)
         for crew in crews:
             crew.start()
         sweeper = Sweeper(names, jobs, queue.agenda, book)
@@ -110,5 +109,38 @@ async def run_worker(router: Router, queue: Queue, jobs: Jobs, local: Errands | 
         yield Worker(timekeeper)
 
 
-async def _drain(crews: list[Crew]) -> None:
+async def _drain(crews: list[Crew], jobs: Jobs) -> None:
+    """Take nothing new; return when everything is done, or its time is over."""
+    hurried = asyncio.Event()
+    with _at_signals(hurried.set):
+        told_again = asyncio.create_task(hurried.wait())
+        finishing = asyncio.create_task(_finish(crews, jobs))
+        explaining = asyncio.get_running_loop().call_later(
+            _PATIENCE, log.warning, "stopping: what runs has %d s to finish; a second signal ends it now", DRAIN
+        )
+        try:
+            await asyncio.wait({finishing, told_again}, timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            explaining.cancel()
+            told_again.cancel()
+            if not finishing.done():
+                await end(finishing)
+        await asyncio.gather(*(crew.stop(0) for crew in crews))
+
+
+async def _finish(crews: list[Crew], jobs: Jobs) -> None:
+    # An action goes on after the shift that has begun it.
     await asyncio.gather(*(crew.stop(DRAIN) for crew in crews))
+    await jobs.idle()
+
+
+@contextmanager
+def _at_signals(told: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -32,6 +32,10 @@ class Jobs(Protocol):
         """When something is due next, or ``None``."""
         ...
 
+    async def idle(self) -> None:
+        """Return when no action runs that a shift has begun."""
+        ...
+
 
 class Shifts:
     """The two halves of a knock's work."""

@@ -150,6 +150,11 @@ class Session:
         body = {"path": path, "args": args, "format": "json"}
         with self._reaching():
             answer = self._client.post(base + "/api/function", json=body, headers=headers, timeout=PATIENT)
+        if answer.status_code == httpx.codes.NOT_FOUND and _is_the_control_plane(answer):
+            raise Refused(
+                f"What answers at {base} is a control plane alone, and functions are called at a router: "
+                "set WARREN_URL to the proxy in front of both."
+            )
         found: dict[str, Any] = decoded(answer)
         return found
 
@@ -177,6 +182,10 @@ class Session:
             raise Refused(f"{self.target.url!r} is not an address: {error}. Check WARREN_URL.") from None
         except httpx.TransportError as error:
             raise Refused(f"The connection to {self.target.url} broke: {error or type(error).__name__}.") from None
+
+
+def _is_the_control_plane(answer: httpx.Response) -> bool:
+    return str(answer.headers.get("content-type", "")).startswith("application/problem+json")
 
 
 def _is_local(url: str) -> bool:

@@ -174,11 +174,11 @@ class _Development:
     async def serve(self) -> None:
         """Run the server, and the work beside it, until somebody stops it."""
         try:
-            await _serve(self._settings, self._begin)
+            await _serve(self._settings, self._begin, self._end)
         finally:
             self._local.unlink(missing_ok=True)
+            self._end()
             if self._work is not None:
-                self._work.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._work
 
@@ -190,6 +190,11 @@ class _Development:
         _write_private(self._local, {"url": bench.url, "deployment": name, "admin_key": key})
         self._work = asyncio.create_task(self._keep_working(bench))
 
+    def _end(self) -> None:
+        # Before the server waits for its calls: a push under way, and the log that is followed, are among them.
+        if self._work is not None:
+            self._work.cancel()
+
     async def _keep_working(self, bench: Bench) -> None:
         try:
             await Workbench(bench, self._screen).work()
@@ -200,11 +205,11 @@ class _Development:
             _log.exception("what pushes your saves has failed: start `warren dev` again")
 
 
-async def _serve(settings: Settings, ready: Ready) -> None:
+async def _serve(settings: Settings, ready: Ready, stop: Callable[[], None] | None = None) -> None:
     # Here and not above: every other command would wait for the whole server to be imported.
     from control_plane.serve import serve
 
-    await serve(settings, on_ready=ready)
+    await serve(settings, on_ready=ready, on_stop=stop)
 
 
 def _run(server: Coroutine[Any, Any, None]) -> None:

@@ -3,7 +3,7 @@
 Knows nothing of how functions run or where logs are kept.
 
 Rules
-1. A function that fails ends ``run`` with code 1, and its log lines are shown all the same.
+1. A function that fails ends ``run`` with code 1, and its log lines are shown all the same; how it failed once.
 2. A variable's value is taken as it stands, line ends included; only ``-`` means standard input.
 """
 
@@ -35,8 +35,10 @@ def run(session: Session, path: str, arguments: str) -> None:
         if answer.get("status") != "success":
             raise SystemExit(1)
         return
+    failure = str(answer.get("errorMessage") or "")
     for line in answer.get("logLines") or []:
-        session.screen.complain(line, "dim")
+        if line.removeprefix("[ERROR] ") not in failure:  # how it failed is told once
+            session.screen.complain(line, "dim")
     if answer.get("status") != "success":
         raise Refused(_failure(answer))
     session.screen.document(answer.get("value"))

@@ -76,13 +76,13 @@ class Screen:
         self.err.print(Text(plain(text), style=style))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
-        """Rows under headings, or the sentence that says there are none."""
+        """Rows under headings, or the sentence that says there are none. An id is never broken: it is to be copied."""
         if not rows:
             self.say(empty, "dim")
             return
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in headings:
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, overflow="fold", no_wrap=heading == "id")
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
         self.out.print(table)

@@ -2,10 +2,13 @@
 
 Rules
 1. Ports are taken before anything else is begun: they are what most often cannot be had.
-2. SIGTERM and SIGINT end it in order: no new connections, then calls under way finish, for `DRAIN` seconds at most.
+2. SIGTERM and SIGINT end it in order: no new connections, then calls under way finish, for `DRAIN` seconds at most; a
+   second signal does not wait for them.
+3. A call that has not ended by then is cancelled, and its client told so.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -19,22 +22,19 @@ from runtime.edge.connection import listen
 from runtime.settings import Settings
 
 DRAIN = 10
+_PATIENCE = 1.0  # seconds until somebody who waits for the end is told what it waits for
 _BACKLOG = 2048
+_log = logging.getLogger("warren.serve")
 
 
 async def run_until_told(
     listeners: "list[PortListener]", before_the_end: Callable[[], None], ready: Callable[[], Awaitable[None]] | None
 ) -> None:
     """Answer until a signal says stop; ``ready`` is called once, when requests are answered."""
-
-    def stop() -> None:
-        before_the_end()
-        for listener in listeners:
-            listener.should_exit = True
-
+    ending = _Ending(listeners, before_the_end)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, ending.told)
     running = [asyncio.create_task(listener.run_until_stopped()) for listener in listeners]
     try:
         await asyncio.gather(*(listener.answers.wait() for listener in listeners))
@@ -44,8 +44,49 @@ async def run_until_told(
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        stop()
+        ending.begin()
         await asyncio.gather(*running, return_exceptions=True)
+        ending.over()
+
+
+class _Ending:
+    """How listeners end: in order, or at once when told twice."""
+
+    def __init__(self, listeners: "list[PortListener]", before: Callable[[], None]) -> None:
+        self._listeners = listeners
+        self._before = before
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def told(self) -> None:
+        """A signal came."""
+        if self._timers:
+            self._cut()
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Take no more, and let what is under way finish."""
+        if self._timers:
+            return
+        self._before()
+        for listener in self._listeners:
+            listener.should_exit = True
+        loop = asyncio.get_running_loop()
+        self._timers = [loop.call_later(_PATIENCE, self._explain), loop.call_later(DRAIN, self._cut)]
+
+    def over(self) -> None:
+        """Nothing is left to wait for."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def _explain(self) -> None:
+        under_way = sum(listener.under_way for listener in self._listeners)
+        if under_way:
+            _log.warning("stopping: %d under way, for %d s at most; a second signal ends them now", under_way, DRAIN)
+
+    def _cut(self) -> None:
+        for listener in self._listeners:
+            listener.cut()
 
 
 class PortListener(uvicorn.Server):
@@ -53,7 +94,7 @@ class PortListener(uvicorn.Server):
 
     def __init__(self, app: App, settings: Settings, bound: socket.socket) -> None:
         config = listen(app, host=settings.host, port=port_of(bound))
-        config.timeout_graceful_shutdown = DRAIN
+        config.timeout_graceful_shutdown = DRAIN + 2  # for what does not listen: calls are cut before that
         config.lifespan = "off"
         super().__init__(config)
         self.answers = asyncio.Event()
@@ -62,6 +103,16 @@ class PortListener(uvicorn.Server):
     async def run_until_stopped(self) -> None:
         """Serve until ``should_exit`` is set."""
         await self.serve([self._bound])
+
+    @property
+    def under_way(self) -> int:
+        """How many calls have not ended."""
+        return len(self.server_state.tasks)
+
+    def cut(self) -> None:
+        """End the calls that are under way."""
+        for task in self.server_state.tasks:
+            task.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept, and say so."""

@@ -12,8 +12,10 @@ Rules
 2. Every answer carries ``X-Request-Id`` and ``Server-Timing``, refusals too; every finished request of a deployment is
    one line of its log.
 3. An exception that nobody foresaw is ours: it is logged with the request id, and the client reads only that.
+4. Only a server that stops cancels a request, when it has waited long enough; its client is told so.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ from runtime.edge.routes import METHODS, Match, RouteTables
 from runtime.edge.sync.door import SYNC_PATH, SyncDoor, nothing_here, refuse
 from runtime.edge.sync.session import Rooms as SyncRooms
 from runtime.edge.sync.session import Runner
-from runtime.errors import CallerMistake, DeveloperMistake, MethodNotAllowed, NotFound
+from runtime.errors import CallerMistake, DeveloperMistake, MethodNotAllowed, NotFound, Stopping
 from runtime.execution.live.live import Live
 from runtime.identification.callers import Admits, Callers, Identify
 from runtime.identity import NOBODY
@@ -140,6 +142,10 @@ class Door:
             exchange.status = exchange.status or status_of(error)
         except DeveloperMistake as error:
             await self._refuse_failed(name, Failure(Reason.RETURNS, error.code, str(error)), exchange)
+        except asyncio.CancelledError:
+            stopping = Stopping("the server stopped")
+            self._note(stopping, exchange)
+            await exchange.refuse(site_problem(stopping, exchange.request_id))
         except Exception as error:
             self._note(error, exchange)
             await exchange.refuse(site_problem(error, exchange.request_id))
@@ -249,6 +255,10 @@ class Door:
             await self._functions.answer(deployment, path, exchange)
         except ClientLeft as error:
             exchange.status = status_of(error)
+        except asyncio.CancelledError:
+            stopping = Stopping("the server stopped")
+            self._note(stopping, exchange)
+            await exchange.refuse(json_problem(stopping, exchange.request_id))
         except Exception as error:
             self._note(error, exchange)
             await exchange.refuse(json_problem(error, exchange.request_id))

@@ -47,6 +47,7 @@ STATUSES: Mapping[type[errors.WarrenError], int] = MappingProxyType(
         errors.IsolateLost: 503,
         errors.CommitConflict: 503,
         errors.Overloaded: 503,
+        errors.Stopping: 503,
         errors.SandboxUnavailable: 503,
     }
 )
@@ -59,6 +60,7 @@ _PUBLIC: Mapping[type[errors.WarrenError], str] = MappingProxyType(
         errors.IsolateLost: "the process that ran this request ended before it had answered; try again",
         errors.CommitConflict: "the data changed each time while the mutation ran; try again",
         errors.Overloaded: "the server has no capacity for this request now; try again",
+        errors.Stopping: "the server stopped before this request was answered; try again",
         errors.SandboxUnavailable: "this server cannot run functions safely now; try again later",
         errors.OurMistake: "the server could not answer this request; the reason is in its log under this request id",
     }

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from runtime.edge.problems import Details
-from runtime.errors import IsolateLost, Overloaded, TooManyRequests
+from runtime.errors import IsolateLost, Overloaded, Stopping, TooManyRequests
 from runtime.invocation import Failed, HttpInvocation
 from runtime.protocol import values
 from runtime.protocol.declaration import Cors, Declaration
@@ -59,6 +59,7 @@ async def test_an_application_error_keeps_its_data(front: Front) -> None:
         (TooManyRequests("busy", 3), 429, "3"),
         (Overloaded("full", 2), 503, "2"),
         (IsolateLost("secret reason"), 503, "1"),
+        (Stopping("secret reason"), 503, "1"),
         (RuntimeError("secret reason"), 500, None),
     ],
 )

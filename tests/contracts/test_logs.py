@@ -163,11 +163,13 @@ async def test_forgetting_removes_the_lines_and_ends_the_readers(logs: Logs) -> 
     assert await texts(logs) == ["a new life"]
 
 
-async def test_closing_ends_the_readers(logs: Logs) -> None:
+async def test_closing_ends_the_readers_and_those_who_come_after(logs: Logs) -> None:
     follower = logs.follow(ONE, EVERYTHING)
     await logs.close()
     with pytest.raises(StopAsyncIteration):
         await anext(follower)
+    with pytest.raises(StopAsyncIteration):
+        await anext(logs.follow(ONE, EVERYTHING))
 
 
 async def test_memory_keeps_the_newest() -> None:

@@ -53,6 +53,9 @@ class ToDo:
         """When the next is due."""
         return min(self.due.get(name, []), default=None)
 
+    async def idle(self) -> None:
+        """Everything is done in the shift."""
+
     async def names(self) -> list[DeploymentName]:
         """Everybody."""
         return list(self.due)

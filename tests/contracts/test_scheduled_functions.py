@@ -205,12 +205,14 @@ async def test_a_function_that_is_gone_when_its_time_comes_has_failed(house: Job
     assert "Could not find function for 'm:note'" in found["error"]
 
 
-async def test_a_query_fails_when_its_time_comes(house: JobsHouse) -> None:
-    id = await house.schedule("m:notes")
+async def test_what_has_become_a_query_fails_when_its_time_comes(house: JobsHouse) -> None:
+    id = await house.schedule("m:note", 1, text="a")
+    house.function("m:note", Kind.QUERY, house.programs["m:notes"])
+    house.clock.milliseconds += 1_000
     await house.shift()
     assert await house.state(id) == {
         "kind": "failed",
-        "error": "m:notes is a query: only mutations and actions can be scheduled",
+        "error": "m:note is a query: only mutations and actions can be scheduled",
     }
 
 

@@ -40,7 +40,9 @@ def program(house: JobsHouse, ask: Callable[[Any], Any], kind: Kind = Kind.MUTAT
         (lambda s: s.run_after(0, "m:nobody"), "module 'm' has no function 'nobody'"),
         (lambda s: s.run_after(0, "nowhere:f"), "there is no module 'nowhere'"),
         (lambda s: s.run_after(0, "m:answer"), "m:answer is an HTTP action"),
+        (lambda s: s.run_after(0, "m:notes"), "m:notes is a query: only mutations and actions can be scheduled"),
         (lambda s: s.run_after(160_000_000, "m:note"), "at most five years"),
+        (lambda s: s.run_at(NOON, "m:note"), "run_at takes seconds, and these look like milliseconds"),
         (lambda s: s.run_at(NOON / 1000 - 160_000_000, "m:note"), "at most five years"),
         (
             lambda s: s.run_after(0, "m:note", retry=Retry(max_attempts=2)),

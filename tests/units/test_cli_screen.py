@@ -34,6 +34,12 @@ def test_markup_in_a_message_is_text(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "[bold]x[/bold]\n"
 
 
+def test_an_id_in_a_table_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    id = "21m5a6ce820b25w9tacsz5r7ny7gtcg"
+    Screen(json=False).table(("id", "state", "arguments"), [(id, "failed: " + "why " * 30, "{}" * 30)], "none")
+    assert id in capsys.readouterr().out
+
+
 def test_with_json_nothing_but_json_reaches_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen(json=True)
     screen.say("for people")

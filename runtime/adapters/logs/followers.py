@@ -6,6 +6,7 @@ Rules
 1. A reader gets what is handed out after it began, in order. When it is too slow, lines are dropped and counted, and
    it is told the number in a line of its own.
 2. A reader that was closed, or that nobody holds any more, costs nothing.
+3. When all have been ended, whoever comes after that is told the end at once: the server waits for its readers.
 """
 
 import asyncio
@@ -97,11 +98,15 @@ class Followers:
         self._by_name: defaultdict[DeploymentName, WeakSet[Follower]] = defaultdict(WeakSet)
         # Asked for every line that is written, so without a call: the names that somebody reads.
         self.names = self._by_name.keys()
+        self._over = False
 
     def add(self, name: DeploymentName, query: LogQuery) -> Follower:
         """A new reader."""
         follower = Follower(query)
-        self._by_name[name].add(follower)
+        if self._over:
+            follower.end()
+        else:
+            self._by_name[name].add(follower)
         return follower
 
     def hand_out(self, name: DeploymentName, entries: Iterable[LogEntry]) -> None:
@@ -123,6 +128,7 @@ class Followers:
             follower.end()
 
     def end_all(self) -> None:
-        """Nothing more comes."""
+        """Nothing more comes, for those who read and for those who begin to."""
+        self._over = True
         for name in list(self._by_name):
             self.end(name)

@@ -4,8 +4,8 @@
 a transaction of its own, and durable when it is answered.
 
 Rules
-1. Checked when it is scheduled: that the caller's version has the function, and that it is no HTTP action. Whether it
-   is a query, and whether its arguments fit, shows when it runs: the code may be another one by then.
+1. Checked when it is scheduled: that the caller's version has the function, and that it is a mutation or an action.
+   Whether its arguments fit shows when it runs: the code may be another one by then.
 2. What a scheduled function does after it was cancelled is done, but what it schedules then is born cancelled.
 3. Whoever called the caller is not taken along: a scheduled function has no end user.
 """
@@ -175,6 +175,8 @@ def find_target(version: Version, text: str) -> tuple[FunctionPath, FunctionDecl
         raise SyscallRefused(f"cannot schedule {path}: there is no module {path.module!r} with functions")
     if declared.kind is Kind.HTTP_ACTION:
         raise SyscallRefused(f"{path} is an HTTP action: it answers requests and cannot be scheduled", "TypeError")
+    if declared.kind is Kind.QUERY:
+        raise SyscallRefused(f"{path} is a query: only mutations and actions can be scheduled", "TypeError")
     return path, declared
 
 
@@ -208,9 +210,11 @@ def moment(when: str, milliseconds: float, now: float) -> float:
     elif when != "at":
         raise SyscallRefused("a function is scheduled 'after' or 'at'", "TypeError")
     if abs(milliseconds - now) > limits.SCHEDULED_SPAN:
+        near = when == "at" and abs(milliseconds / 1000 - now) <= limits.SCHEDULED_SPAN
+        meant = ": run_at takes seconds, and these look like milliseconds" if near else ""
         raise SyscallRefused(
             f"a function is scheduled at most five years (limit SCHEDULED_SPAN, {limits.SCHEDULED_SPAN} ms) from now, "
-            f"not {(milliseconds - now) / 86_400_000:.0f} days"
+            f"not {(milliseconds - now) / 86_400_000:.0f} days{meant}"
         )
     return milliseconds
 
