@@ -18,9 +18,13 @@ from runtime.protocol.declaration import (
 )
 
 BUNDLE = {"crons.py": b"\n" * 200, "jobs.py": b"\n" * 9}
-FUNCTIONS = tuple(
-    FunctionDeclaration(f"jobs:{kind.value}", kind, visibility, "jobs.py", 1)
-    for kind, visibility in zip(Kind, [Visibility.PUBLIC, Visibility.INTERNAL] * 2, strict=True)
+TEXT = {"type": "object", "value": {"text": {"fieldType": {"type": "string"}, "optional": False}}}
+FUNCTIONS = (
+    *(
+        FunctionDeclaration(f"jobs:{kind.value}", kind, visibility, "jobs.py", 1)
+        for kind, visibility in zip(Kind, [Visibility.PUBLIC, Visibility.INTERNAL] * 2, strict=True)
+    ),
+    FunctionDeclaration("jobs:note", Kind.MUTATION, Visibility.INTERNAL, "jobs.py", 1, TEXT),
 )
 CRON = CronDeclaration("a", Interval(1), "jobs:mutation", values.encode({}), "crons.py", 7)
 
@@ -50,6 +54,8 @@ def test_public_and_internal_mutations_and_actions_may_be_run() -> None:
         ({"function": "\n" * 10_000}, "there is no such function"),
         ({"function": "jobs:query"}, "which is a query"),
         ({"function": "jobs:http_action"}, "which is an HTTP action"),
+        ({"function": "jobs:note"}, "runs jobs:note with arguments that it refuses: args.text is missing"),
+        ({"function": "jobs:note", "args": values.encode({"text": 1})}, "args.text must be a string"),
         ({"args": b"\xc1"}, "are no values"),
         ({"args": values.encode([1])}, "are no dict"),
         ({"args": b"x" * limits.MIB}, "CRON_ARGUMENT_BYTES"),

@@ -44,7 +44,7 @@ class PolicyJudge:
 
     def refused(self, reason: str) -> None:
         """Take note of a connection, or a question, that was refused."""
-        self._say(reason)
+        self._say(f"connection refused: {reason}")
 
     def _now(self) -> EgressPolicy:
         # While a deployment is loaded anew, what was known of it holds on.

@@ -41,7 +41,8 @@ async def open_node_style(needs: Needs, converse: Converse) -> AsyncIterator[Nod
         logs.write(name, LogEntry(clock.now(), line.level, line.text))
 
     def on_lost(name: DeploymentName, reason: str) -> None:
-        log.warning("a Node-style process of %s ended: %s", name, reason)
+        # The tenant is told; an operator need not read of every `os._exit` of everybody.
+        log.info("a Node-style process of %s ended: %s", name, reason)
         logs.write(
             name, LogEntry(clock.now(), Level.ERROR, f"the process that ran your Node-style code ended: {reason}")
         )

@@ -1,7 +1,7 @@
 """Are these crons that could have been meant?
 
 What a bundle declares is a stranger's claim, also where the SDK has looked at it: everything is looked at again here,
-and what only the host knows for the first time (cron lines, time zones, which functions there are).
+and what only the host knows for the first time (cron lines, time zones, which functions there are and what they take).
 
 Rules
 1. Nothing here trusts that the SDK was used.
@@ -9,11 +9,14 @@ Rules
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from runtime import limits
+from runtime.errors import SyscallRefused
 from runtime.execution.crons import calendars
 from runtime.protocol import values
 from runtime.protocol.declaration import CronDeclaration, Diagnostic, FunctionDeclaration, Kind
+from runtime.syscalls.schemas.document_types import InvalidType, Look, Reader
 
 
 def objections(crons: Iterable[CronDeclaration], functions: Iterable[FunctionDeclaration]) -> Iterator[Diagnostic]:
@@ -45,7 +48,7 @@ def _reasons(cron: CronDeclaration, earlier: set[str], functions: Mapping[str, F
     except calendars.UnknownSchedule as error:
         yield f"cron {cron.name!r}: {error}"
     yield from _target(cron, functions.get(cron.function))
-    yield from _arguments(cron)
+    yield from _arguments(cron, functions.get(cron.function))
 
 
 def _target(cron: CronDeclaration, function: FunctionDeclaration | None) -> Iterator[str]:
@@ -57,7 +60,7 @@ def _target(cron: CronDeclaration, function: FunctionDeclaration | None) -> Iter
         yield f"cron {cron.name!r} runs {function.path}, which is {kind}: a cron runs a mutation or an action"
 
 
-def _arguments(cron: CronDeclaration) -> Iterator[str]:
+def _arguments(cron: CronDeclaration, function: FunctionDeclaration | None) -> Iterator[str]:
     limit = int(limits.CRON_ARGUMENT_BYTES)
     if len(cron.args) >= limit:
         yield (
@@ -72,3 +75,15 @@ def _arguments(cron: CronDeclaration) -> Iterator[str]:
         return
     if type(found) is not dict:
         yield f"the arguments of cron {cron.name!r} are no dict"
+    elif function is not None and function.args is not None:
+        yield from _misfit(cron, function, found)
+
+
+def _misfit(cron: CronDeclaration, function: FunctionDeclaration, args: dict[str, Any]) -> Iterator[str]:
+    # It would fail at every run. What cannot be compared here, the guest will say.
+    try:
+        misfit = Reader().read(function.args).misfit(args, Look({}))
+    except (InvalidType, SyscallRefused):
+        return
+    if misfit is not None:
+        yield f"cron {cron.name!r} runs {function.path} with arguments that it refuses: {misfit.text('args')}"
