@@ -346,6 +346,7 @@ class _Softly:
 def listen(app: Any, *, host: str, port: int, connection: type[Connection] = Connection) -> uvicorn.Config:
     """How every listener of ours is set up."""
     quiet = logging.getLogger("uvicorn.error")
+    quiet.setLevel(logging.WARNING)  # that it starts and stops, the server says itself
     if not any(isinstance(known, _WithoutCuts) for known in quiet.filters):
         quiet.addFilter(_WithoutCuts())
     return uvicorn.Config(

@@ -108,3 +108,26 @@ def test_acknowledged_writes_survive_a_power_failure(own_server: LiveServer) -> 
     own_server.kill()
     own_server.start()
     assert sorted(tenant.get("/list").json()) == sorted(f"note {n}" for n in range(60))
+
+
+FORGETFUL = """
+from runtime import mutation
+
+@mutation
+async def add(ctx) -> None:
+    ctx.db.insert("notes", {})
+
+@mutation
+async def later(ctx) -> None:
+    forgotten = ctx.scheduler.run_after(0, "m:add")
+"""
+
+
+def test_a_forgotten_await_is_said_in_the_log_each_time(server: LiveServer) -> None:
+    tenant = server.tenant({"m.py": FORGETFUL})
+    for function in ("m:add", "m:add", "m:later"):
+        assert tenant.run(function)["status"] == "success"
+    said = "was never awaited, so it did nothing: write `await` in front of the call"
+    log = tenant.log(level="warn")
+    assert log.count(f"m.py:6: coroutine 'DatabaseWriter.insert' {said}") == 2, log
+    assert f"coroutine 'Scheduler.run_after' {said}" in log

@@ -67,12 +67,12 @@ class Stream(io.TextIOBase):
 
 def install(own_line: Callable[[Level, str], None], package: str) -> None:
     """Send everything that is written in this process to the log; ``own_line`` takes what belongs to no call."""
+    warnings.simplefilter("ignore")
     log_lines.install()
     log_lines.take_strays(own_line)
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger(package).setLevel(logging.DEBUG)
     # A call that ended while a thread of it went on is no news.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     sys.stdout, sys.stderr = Stream(Level.INFO), Stream(Level.WARN)
     vars(builtins)["print"] = log_lines.say

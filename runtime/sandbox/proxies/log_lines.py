@@ -7,10 +7,12 @@ Rules
 1. One print is one line, with its newlines kept; ``file=`` takes what has a ``write``, and then nothing is logged.
 2. A record becomes its message, and for an exception the bundle's own lines below it: paths of the host never show.
 3. A line written while no call is running goes nowhere, unless somebody takes such lines (`take_strays`).
+4. A forgotten ``await`` is said each time: what was to happen did not, and nothing else shows it.
 """
 
 import logging
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -97,6 +99,14 @@ def install() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for switch, value in (("logAsyncioTasks", False), ("_srcfile", None)):
         setattr(logging, switch, value)
+    warnings.filterwarnings("always", r"coroutine .* was never awaited", RuntimeWarning)
+    warnings.showwarning = _show
+
+
+def _show(message: Warning | str, _category: type[Warning], file: str, line: int, *_more: object) -> None:
+    if str(message).endswith("was never awaited"):
+        where = f"{file.removeprefix(MARK)}:{line}: " if file.startswith(MARK) else ""
+        write(Level.WARN, f"{where}{message}, so it did nothing: write `await` in front of the call")
 
 
 def _basic_config(**_options: Any) -> None:
