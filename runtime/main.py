@@ -9,11 +9,12 @@ Rules
 """
 
 import asyncio
+import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +37,7 @@ from runtime.edge.functions.tools import Steward
 from runtime.edge.hosts import Addresses, Hosts, Listener
 from runtime.edge.problems import Details
 from runtime.egress.rules import Plain, Rules
-from runtime.errors import WarrenError
+from runtime.errors import OurMistake, WarrenError
 from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
 from runtime.execution.conductor import Conductor, Rooms
@@ -176,6 +177,8 @@ async def open_cellar(settings: Settings, clock: SystemClock) -> AsyncIterator[C
     async with AsyncExitStack() as stack:
         data = settings.data
         data.mkdir(parents=True, exist_ok=True)
+        if settings.database_url is None:
+            stack.enter_context(_alone_in(data))
         # Whoever shares a database may share a directory too.
         writers = Writers.SEVERAL if settings.database_url is not None else Writers.ONE
         files = FileLogs(data / "logs", clock, writers=writers)
@@ -190,6 +193,17 @@ async def open_cellar(settings: Settings, clock: SystemClock) -> AsyncIterator[C
         stored = SqliteDocuments(data / "deployments")
         stack.push_async_callback(stored.close)
         yield Cellar(registry, stored, files, files, _kept_secret(data / "secret"), None)
+
+
+@contextmanager
+def _alone_in(data: Path) -> Iterator[None]:
+    """Be the only server of this directory: two would each believe that they know what stands in its files."""
+    with (data / "in-use").open("ab") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OurMistake(f"another server keeps its data in {data}; stop it, or choose another directory") from None
+        yield
 
 
 async def _open_database(url: str, files: FileLogs, stack: AsyncExitStack) -> Cellar:

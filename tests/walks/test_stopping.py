@@ -1,6 +1,8 @@
-"""A server that is told to stop: what is under way finishes, or is told why it could not."""
+"""A server that is told to stop: what is under way finishes, or is told why not. And a second one that may not start."""
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,3 +145,11 @@ def test_a_second_signal_does_not_wait_for_a_scheduled_action(own_server: LiveSe
     assert "Traceback" not in own_server.words()
     own_server.start()
     assert states(tenant) == ["failed"]
+
+
+def test_a_second_server_on_the_same_directory_is_refused(own_server: LiveServer) -> None:
+    command = [sys.executable, "-m", "control_plane.cli.main", "serve", "--data", str(own_server.data), "--port", "0"]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1
+    assert f"another server keeps its data in {own_server.data}" in second.stderr
+    assert "Traceback" not in second.stderr

@@ -103,9 +103,11 @@ def install() -> None:
     warnings.showwarning = _show
 
 
-def _show(message: Warning | str, _category: type[Warning], file: str, line: int, *_more: object) -> None:
+def _show(
+    message: Warning | str, category: type, filename: str, lineno: int, file: object = None, line: str | None = None
+) -> None:
     if str(message).endswith("was never awaited"):
-        where = f"{file.removeprefix(MARK)}:{line}: " if file.startswith(MARK) else ""
+        where = f"{filename.removeprefix(MARK)}:{lineno}: " if filename.startswith(MARK) else ""
         write(Level.WARN, f"{where}{message}, so it did nothing: write `await` in front of the call")
 
 
