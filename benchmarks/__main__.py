@@ -11,7 +11,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks import data_figures, figures, live_figures, queue_figures
+from benchmarks import data_figures, figures, live_figures, node_figures, queue_figures, scheduled_figures
 from benchmarks.load import wrk_is_missing
 from benchmarks.measuring import Bench, Figure
 from benchmarks.peers_installed import install
@@ -21,7 +21,7 @@ from benchmarks.servers import HERE, scratch
 SECTIONS = {
     "The foundation": figures.ALL,
     "The data half": {**data_figures.ALL, **live_figures.ALL},
-    "The queue": queue_figures.ALL,
+    "The queue": {**queue_figures.ALL, **scheduled_figures.ALL, **node_figures.ALL},
 }
 ALL = {name: measuring for section in SECTIONS.values() for name, measuring in section.items()}
 

@@ -122,10 +122,15 @@ def _single(warren: Warren) -> float:
     return float(ran - when)
 
 
-def until_done(warren: Warren, name: str) -> None:
-    """Wait until nothing is pending, asking seldom: who asks takes time from who works."""
+def until_newest(warren: Warren, name: str) -> None:
+    """Wait until what was scheduled last is done, asking seldom: who asks takes time from who works."""
     while warren.call(name, "query", "queue:newest", {}) != "success":
         time.sleep(0.25)
+
+
+def until_done(warren: Warren, name: str) -> None:
+    """Wait until all that is scheduled is done."""
+    until_newest(warren, name)
     while None in pages(warren, name, "queue:ended"):
         time.sleep(0.25)
 
