@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import redis
 from rq import Queue
+from rq.job import Job
 
 from benchmarks.servers import HERE
 from runtime.adapters.queue.embedding import installed
@@ -50,11 +50,6 @@ class Redis:
         self._process.wait()
 
 
-def versions() -> dict[str, str]:
-    """What is compared with."""
-    return {"rq": version("rq")}
-
-
 def ends(server: Redis, worker: str, count: int) -> list[float]:
     """Have one worker do so many jobs that do nothing; when each of them ended, in seconds since 1970."""
     server.client.flushall()
@@ -64,8 +59,7 @@ def ends(server: Redis, worker: str, count: int) -> list[float]:
     environment = {**os.environ, "PYTHONPATH": str(HERE / "peers")}
     subprocess.run([*command, "--url", server.url, "bench"], env=environment, check=True, capture_output=True)
     done = []
-    for job in jobs:
-        job.refresh()
-        assert job.ended_at is not None and job.is_finished, job.get_status()
+    for job in Job.fetch_many([job.id for job in jobs], server.client):
+        assert job is not None and job.ended_at is not None and job.is_finished, "each is done, and done well"
         done.append(job.ended_at.timestamp())
     return done

@@ -1,10 +1,11 @@
-"""The figures of a million scheduled functions: what they weigh in the server, and how long it looks for what is due."""
+"""The figures of a million scheduled functions: what they weigh in the server, how long what is due is looked for."""
 
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measuring import Bench, Figure, quantile, running
@@ -21,7 +22,7 @@ def scheduled(bench: Bench) -> Iterator[Figure]:
     count = 10_000 if bench.small else 1_000_000
     full, empty = bench.scratch / "full", bench.scratch / "empty"
     for data, most in ((full, count), (empty, 0)):
-        with running(lambda data=data: Warren(data)) as (warren,):
+        with running(partial(Warren, data)) as (warren,):
             assert isinstance(warren, Warren)
             _fill(bench, warren, most)
     sizes: dict[Path, list[float]] = {full: [], empty: []}
