@@ -11,10 +11,12 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks import data_figures, figures, live_figures, node_figures, queue_figures, scheduled_figures
+from benchmarks import data_figures, figures, live_figures
 from benchmarks.load import wrk_is_missing
 from benchmarks.measuring import Bench, Figure
 from benchmarks.peers_installed import install
+from benchmarks.queue import figures as queue_figures
+from benchmarks.queue import node_figures, scheduled_figures
 from benchmarks.servers import HERE, scratch
 
 # A section of the report each.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.measuring import Bench, Figure, quantile, running
-from benchmarks.rq_peer import FORKS, SIMPLE, Redis, ends
+from benchmarks.queue.rq_peer import FORKS, SIMPLE, Redis, ends
 from benchmarks.servers import HERE, Warren
 
 QUEUE = HERE / "bundles" / "queue"

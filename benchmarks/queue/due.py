@@ -1,4 +1,4 @@
-"""``python -m benchmarks.due DATA NAME ROUNDS``: how long does the scheduler take to find what is due?
+"""``python -m benchmarks.queue.due DATA NAME ROUNDS``: how long does the scheduler take to find what is due?
 
 A process of its own on the files of a server that has ended, with the server's own code. Prints the milliseconds of
 each round as JSON, the first one with nothing read from the disk before.

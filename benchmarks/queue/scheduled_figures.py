@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measuring import Bench, Figure, quantile, running
-from benchmarks.queue_figures import BATCH, QUEUE, until_newest
+from benchmarks.queue.figures import BATCH, QUEUE, until_newest
 from benchmarks.servers import Warren, pss
 
 NAME = "scheduled"
@@ -79,7 +79,7 @@ def _look(bench: Bench, data: Path) -> list[float]:
         warren.call(NAME, "mutation", "queue:schedule", {"at": due, "count": _DUE})
     assert time.time() < due, "ending the server took longer than was thought"
     time.sleep(due - time.time())
-    command = [sys.executable, "-m", "benchmarks.due", str(data), NAME, str(20 if bench.small else 200)]
+    command = [sys.executable, "-m", "benchmarks.queue.due", str(data), NAME, str(20 if bench.small else 200)]
     return list(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
