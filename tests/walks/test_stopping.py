@@ -1,4 +1,4 @@
-"""A server that is told to stop: what is under way finishes, or is told why not. And a second one that may not start."""
+"""A server that is told to stop: what runs finishes, or is told why not. And a second one that may not start."""
 
 import signal
 import subprocess
