@@ -82,7 +82,7 @@ class Screen:
             return
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in headings:
-            table.add_column(heading, overflow="fold", no_wrap=heading == "id")
+            table.add_column(heading, overflow="fold", no_wrap=heading == "id", min_width=len(heading))
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
         self.out.print(table)
