@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from control_plane import problems
 from runtime import limits
+from runtime.errors import Overloaded
 from tests.contracts.office_at_work import ADMIN_KEY, AtWork, office_at_work
 
 NO_KEY = {"authorization": ""}
@@ -352,3 +354,12 @@ async def test_changes_of_one_deployment_wait_for_each_other(office: AtWork) -> 
     url = "/v1/deployments/mine/env"
     await asyncio.gather(*(office.http.put(f"{url}/V{n}", json={"value": str(n)}) for n in range(30)))
     assert len((await office.http.get(url)).json()["variables"]) == 30
+
+
+def test_what_cannot_be_reached_is_no_accident_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    answer = problems.answer(Overloaded("the queue cannot be reached"), "r1")
+    told = json.loads(bytes(answer.body))
+    assert (answer.status_code, told["code"], answer.headers["retry-after"]) == (503, "Overloaded", "1")
+    assert "/readyz says which" in told["detail"] and "queue" not in told["detail"]
+    assert caplog.messages == ["request r1 was refused: the queue cannot be reached"]
+    assert caplog.records[0].exc_info is None
