@@ -47,7 +47,11 @@ class DiskFiles:
             _make_folders(place.parent)
             return os.open(part, _NEW, 0o600)
 
-        writing = _Writing(self, part, place, await self.aside(begin))
+        def undo(descriptor: int) -> None:
+            os.close(descriptor)
+            part.unlink(missing_ok=True)
+
+        writing = _Writing(self, part, place, await self._opened(begin, undo))
         self.begun.add(writing)
         return writing
 
@@ -62,7 +66,7 @@ class DiskFiles:
                 return None
             return descriptor, os.fstat(descriptor).st_size
 
-        found = await self.aside(find)
+        found = await self._opened(find, lambda found: None if found is None else os.close(found[0]))
         return None if found is None else _Content(self, *found)
 
     async def remove(self, name: DeploymentName, number: UUID) -> None:
@@ -106,6 +110,15 @@ class DiskFiles:
         self._working.add(working)
         working.add_done_callback(self._working.discard)
         return working
+
+    async def _opened(self, work: Callable[[], T], undo: Callable[[T], None]) -> T:
+        """Open something; what nobody waits for any more is closed again."""
+        working = self.begin(work)
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            working.add_done_callback(lambda done: None if done.exception() is not None else undo(done.result()))
+            raise
 
     def _place(self, name: DeploymentName, number: UUID) -> Path:
         text = str(number)
