@@ -158,7 +158,7 @@ class Exchange:
             (b"server-timing", b"total;dur=%.2f" % self.elapsed()),
             *problem.headers,
         ]
-        if problem.status == 413:
+        if problem.status in (408, 413):
             head.append((b"connection", b"close"))  # the rest of the body is not worth reading
         await self._start(problem.status, head)
         body = b"" if self.method == "HEAD" else problem.body
