@@ -205,6 +205,19 @@ async def test_on_a_disk_what_was_kept_is_there_after_a_restart_and_what_is_not_
     await second.close()
 
 
+async def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path: Path) -> None:
+    files = DiskFiles(tmp_path / "files", spare=2**62)
+    with pytest.raises(FilesUnavailable, match="limit FILE_SPARE"):
+        await files.write(NAME, NUMBER)
+    files._spare = 0
+    writing = await files.write(NAME, NUMBER)
+    files._spare = 2**62
+    with pytest.raises(FilesUnavailable, match="limit FILE_SPARE"):
+        await writing.write(b"more")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    await files.close()
+
+
 async def test_a_disk_that_refuses_says_so_and_nothing_is_left(tmp_path: Path) -> None:
     files = DiskFiles(tmp_path / "files")
     writing = await files.write(NAME, NUMBER)

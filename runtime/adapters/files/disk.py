@@ -5,7 +5,8 @@ Rules
 2. Names on the disk are made of a deployment's name and a UUID, which were read before: no text of a stranger becomes a
    path.
 3. Readable by this user alone. No link is followed where a file is made or opened.
-4. What takes as long as the disk does is done in threads of its own; the loop waits for none of it.
+4. The last `FILE_SPARE` bytes of the disk are not for files.
+5. What takes as long as the disk does is done in threads of its own; the loop waits for none of it.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from runtime import limits
 from runtime.names import DeploymentName, InvalidName, parse_deployment_name
 from runtime.ports import Content, FilesUnavailable, Writing
 
@@ -33,8 +35,9 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 class DiskFiles:
     """Contents under one folder, which several processes may share."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, spare: int = limits.FILE_SPARE) -> None:
         self._folder = folder
+        self._spare = spare
         self._threads = ThreadPoolExecutor(_THREADS, "files")
         self.begun: set[_Writing] = set()
         self._working: set[asyncio.Task[Any]] = set()
@@ -45,6 +48,7 @@ class DiskFiles:
 
         def begin() -> int:
             _make_folders(place.parent)
+            self.check_space(place.parent)
             return os.open(part, _NEW, 0o600)
 
         def undo(descriptor: int) -> None:
@@ -111,6 +115,13 @@ class DiskFiles:
         working.add_done_callback(self._working.discard)
         return working
 
+    def check_space(self, folder: Path) -> None:
+        """Raise `FilesUnavailable` when the disk is nearly full: documents and logs need what is left."""
+        disk = os.statvfs(folder)
+        free = disk.f_bavail * disk.f_frsize
+        if free < self._spare:
+            raise FilesUnavailable(f"the disk has {free} bytes left, limit FILE_SPARE is {self._spare}")
+
     async def _opened(self, work: Callable[[], T], undo: Callable[[T], None]) -> T:
         """Open something; what nobody waits for any more is closed again."""
         working = self.begin(work)
@@ -167,6 +178,7 @@ class _Writing:
         """See `Writing.write`."""
 
         def append() -> None:
+            self._files.check_space(self._part.parent)
             left = memoryview(data)
             while left:
                 left = left[os.write(self._descriptor, left) :]

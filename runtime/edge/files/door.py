@@ -16,7 +16,8 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -179,13 +180,14 @@ async def _receive(exchange: Exchange, begun: Begun) -> None:
 async def _send(exchange: Exchange, file: StoredFile, content: Content, headers: HeaderList, part: Part | None) -> None:
     start, end = part or (0, file.size)
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes]:
         at = start
         while at < end and (data := await content.read(at, min(limits.BODY_CHUNK, end - at))):
             yield data
             at += len(data)
 
-    await exchange.stream(206 if part else 200, headers, pieces(), end - start)
+    async with aclosing(pieces()) as body:
+        await exchange.stream(206 if part else 200, headers, body, end - start)
 
 
 def _description(file: StoredFile, part: Part | None) -> HeaderList:
