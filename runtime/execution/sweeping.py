@@ -37,10 +37,10 @@ async def forget_old_tickets(transactions: Transactions, names: Callable[[], Ite
 
 
 async def remove_lost_contents(shelf: Shelf, exists: Callable[[DeploymentName], Awaitable[bool]]) -> None:
-    """Sweep every hour, until cancelled."""
+    """Sweep now and every hour, until cancelled."""
     while True:
-        await asyncio.sleep(_EVERY)
         await sweep_contents(shelf, exists)
+        await asyncio.sleep(_EVERY)
 
 
 async def sweep_contents(shelf: Shelf, exists: Callable[[DeploymentName], Awaitable[bool]]) -> None:

@@ -346,6 +346,31 @@ async def test_who_leaves_while_it_is_sent_holds_nothing(cloud: Cloud) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_who_takes_a_file_too_slowly_is_cut_so_that_it_shows(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = await cloud.upload(bytes(30_000_000))
+    monkeypatch.setattr(limits, "DOWNLOAD_TIME", Limit(200, "ms", "for this test"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", cloud.front.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    begun = await reader.readexactly(100_000)
+    while cloud.room.transfers:
+        await asyncio.sleep(0.01)
+    answer = Answer.read(begun + await reader.read())
+    writer.close()
+    assert (answer.status, answer.whole) == (200, False)
+    assert "DOWNLOAD_TIME" in cloud.front.journal.entries[-1][1].text
+
+
+async def test_the_log_names_no_token(cloud: Cloud) -> None:
+    target = cloud.target()
+    assert (await cloud.ask("POST", target, body=b"x")).status == 200
+    assert (await cloud.ask("POST", target + "x", body=b"x")).status == 403
+    texts = [entry.text for _, entry in cloud.front.journal.entries]
+    assert len(texts) == 2
+    assert target.partition("=")[2] not in " ".join(texts)
+
+
 async def test_a_file_that_is_deleted_while_it_is_sent_is_sent_to_its_end(cloud: Cloud) -> None:
     path = await cloud.upload(bytes(30_000_000))
     reader, writer = await asyncio.open_connection("127.0.0.1", cloud.front.port)

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -130,6 +132,25 @@ def test_files_are_still_there_after_a_power_failure(own_server: LiveServer) -> 
     assert at(tenant, "GET", moved).content == b"durable " * 100_000
     # The token is the installation's, not the process's.
     assert at(tenant, "POST", token.replace(f":{old}/", f":{own_server.port}/"), content=b"x").status_code == 200
+
+
+def test_what_a_power_failure_cut_is_swept_away_when_it_is_old(own_server: LiveServer) -> None:
+    tenant = own_server.tenant("files")
+    id = upload(tenant, b"whole")
+    folder = own_server.data / "files" / tenant.name
+    whole = contents(tenant)
+    own_server.kill()
+    lost = folder / "ff" / "ffffffff-0000-4000-8000-000000000000"
+    lost.parent.mkdir(exist_ok=True)
+    left = [lost, folder / f"{lost.name}.part"]
+    for path in (*left, *whole):
+        path.touch()
+        os.utime(path, (0, 0))
+    own_server.start()
+    while any(path.exists() for path in left):
+        time.sleep(0.05)
+    assert contents(tenant) == whole
+    assert value(tenant, "files:measure", id=id)["size"] == 5
 
 
 @pytest.mark.parametrize("module", ["machine", "script"])

@@ -143,7 +143,10 @@ class FileDoor:
             raise NotFound("there is no stored file at this address any more")
         self.departures.enter(exchange)
         try:
-            await _send(exchange, file, content, [*head, *_description(file, part)], part)
+            async with asyncio.timeout(limits.DOWNLOAD_TIME / 1000):
+                await _send(exchange, file, content, [*head, *_description(file, part)], part)
+        except TimeoutError:
+            raise SlowRequest(f"the file was not taken in {limits.DOWNLOAD_TIME} ms (limit DOWNLOAD_TIME)") from None
         except FilesUnavailable as error:
             raise unreachable(error) from None
         finally:
