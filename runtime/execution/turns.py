@@ -28,8 +28,8 @@ from runtime.syscalls.transaction import Transaction, Transactions
 
 DESPERATE = 3
 _TOGETHER = 2
-_CROWDED = 0.25
-_WEIGHT = 0.125  # of the newest experience
+_CROWDED = 0.3
+_WEIGHT = 1 / 32  # of the newest experience
 _FORGOTTEN = 0.01
 
 
