@@ -31,6 +31,7 @@ _TOGETHER = 2
 _CROWDED = 0.3
 _WEIGHT = 1 / 32  # of the newest experience
 _FORGOTTEN = 0.01
+_REMEMBERED = 4_096  # functions
 
 
 class _Line:
@@ -111,8 +112,10 @@ class Turns:
         crowd = (known or 0.0) * (1 - _WEIGHT) + _WEIGHT * met
         if crowd < _FORGOTTEN:
             del self._crowds[name, path]
-        else:
-            self._crowds[name, path] = crowd
+            return
+        if known is None and len(self._crowds) >= _REMEMBERED:
+            del self._crowds[next(iter(self._crowds))]
+        self._crowds[name, path] = crowd
 
 
 class Turn:
