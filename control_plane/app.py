@@ -33,6 +33,7 @@ from control_plane.routes import (
     pushes,
     versions,
 )
+from control_plane.routes.scheduling import crons, schedules
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
@@ -46,6 +47,8 @@ ROOMS: Sequence[ModuleType] = (
     environment,
     keys,
     functions,
+    schedules,
+    crons,
     logs,
     data,
 )

@@ -9,19 +9,25 @@ Rules
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from runtime.errors import WarrenError
+from runtime.execution.crons.crons import Crons
 from runtime.names import DeploymentName
 from runtime.ports import Clock, Deployments, Keys, Logs, Variables, Versions
 from runtime.protocol.declaration import Declaration
 from runtime.syscalls.restoring import Restoring
+from runtime.syscalls.scheduling.overseeing import Overseer
 from runtime.syscalls.schemas.keeper import Schemas
 from runtime.syscalls.transaction import Transactions
 
 T = TypeVar("T")
+
+log = logging.getLogger("warren")
 
 # The two variables that every deployment has and nobody sets.
 SITE_URL = "WARREN_SITE_URL"
@@ -49,6 +55,8 @@ class Office:
     schemas: Schemas
     transactions: Transactions
     restoring: Restoring
+    crons: Crons
+    overseer: Overseer
     logs: Logs
     clock: Clock
     analyse: Analyse
@@ -66,6 +74,13 @@ class Office:
         """What the code of a deployment sees as its environment."""
         variables = await self.variables.all(name)
         return {**variables, SITE_URL: self.site_url(name), CLOUD_URL: self.cloud_url(name)}
+
+    async def settle_crons(self, name: DeploymentName) -> None:
+        """Let the crons be those of the active version. It is active: what cannot be done now, a worker does soon."""
+        try:
+            await self.crons.settle(name)
+        except WarrenError as error:
+            log.warning("the crons of %s are not those of its active version yet: %s", name, error)
 
 
 class Changes:

@@ -32,6 +32,7 @@ class Reread:
         """Make the version with the new providers the active one."""
         now = self._office.clock.now()
         await self._office.versions.add(self._name, self._version.sha256, self._version.bundle, self._declaration, now)
+        await self._office.settle_crons(self._name)
 
 
 async def reread(office: Office, name: DeploymentName, change: Mapping[str, str | None]) -> Reread | None:

@@ -1,7 +1,7 @@
 """How does a bundle become the active version?
 
-Unpack, analyse in an isolate, look the claim over, bring its schema into force, keep, switch: in this order, one push
-of a deployment at a time. Knows ports and archives, no HTTP.
+Unpack, analyse in an isolate, look the claim over, bring its schema into force, keep, switch, settle its crons: in this
+order, one push of a deployment at a time. Knows ports and archives, no HTTP.
 
 Rules
 1. Until the registry has kept the version, whole, nothing has changed: the running version answers on.
@@ -23,17 +23,30 @@ from control_plane.archives import content_hash, unpack
 from control_plane.office import Changes, Office
 from runtime import limits
 from runtime.errors import NotFound, PushRefused, TooManyRequests
+from runtime.execution.crons import claims
 from runtime.invocation import Version
 from runtime.limits import Limit
 from runtime.names import DeploymentName, InvalidName, RequestId, VersionNumber, parse_function_path
 from runtime.ports import LogEntry
-from runtime.protocol.declaration import Cors, Declaration, Diagnostic, FunctionDeclaration, RouteDeclaration, Shape
+from runtime.protocol.declaration import (
+    Cors,
+    Declaration,
+    Diagnostic,
+    Engine,
+    FunctionDeclaration,
+    Kind,
+    RouteDeclaration,
+    Shape,
+)
 from runtime.protocol.messages import Level
+from runtime.protocol.node_style import engine_of, module_of
 from runtime.syscalls.schemas.claims import objection_to
 from runtime.syscalls.schemas.keeper import Look
 
-# Unpacked bundles are large: so many are held at once, by all pushes together.
+# Unpacked bundles are large: so many are held at once, by all pushes together. Those that a worker is asked about may
+# have packages to install; the others do not wait for them.
 _UNPACKED_AT_ONCE = 4
+_WITH_WORKERS_AT_ONCE = 8
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*"})
 _CORS_ITEMS = 256
 
@@ -55,6 +68,7 @@ class Pushing:
         self._office = office
         self._changes = changes
         self._room = asyncio.Semaphore(_UNPACKED_AT_ONCE)
+        self._patient_room = asyncio.Semaphore(_WITH_WORKERS_AT_ONCE)
         self._under_way: Counter[DeploymentName] = Counter()
 
     @contextmanager
@@ -85,12 +99,17 @@ class Pushing:
         # Its own turn first, then the room: one deployment's pushes never keep all the room from the others.
         async with self._room:
             bundle, sha256 = await asyncio.to_thread(_open, archive)
+            if all(engine_of(path, content) is Engine.ISOLATE for path, content in bundle.items()):
+                return await self._analyse_and_keep(name, bundle, sha256)
+            del bundle
+        async with self._patient_room:
+            bundle, sha256 = await asyncio.to_thread(_open, archive)
             return await self._analyse_and_keep(name, bundle, sha256)
 
     async def _analyse_and_keep(self, name: DeploymentName, bundle: dict[str, bytes], sha256: str) -> Pushed:
         office = self._office
         declaration = await office.analyse(name, bundle, await office.environment(name))
-        look_over(declaration, bundle)
+        await asyncio.to_thread(look_over, declaration, bundle)
         deployment = await office.deployments.load(name)
         if deployment is None:
             raise NotFound(f"there is no deployment {name!r} any more")
@@ -99,9 +118,11 @@ class Pushing:
         if live is not None and _is_same(live, sha256, declaration):
             # What a crash has left half done is done here.
             await office.schemas.prepare(name, declaration.schema, old, Look.COMPARED)
+            await office.settle_crons(name)
             return Pushed(live.number, sha256, declaration, unchanged=True)
         async with office.schemas.changing(name, declaration.schema, old):
             number = await office.versions.add(name, sha256, bundle, declaration, office.clock.now())
+        await office.settle_crons(name)
         return Pushed(number, sha256, declaration, unchanged=False)
 
 
@@ -124,11 +145,16 @@ def look_over(declaration: Declaration, bundle: dict[str, bytes]) -> None:
     routes = declaration.routes or ()
     _count("functions", len(declaration.functions), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
     _count("routes", len(routes), "DECLARATION_ITEMS", limits.DECLARATION_ITEMS)
+    _count("crons", len(declaration.crons), "CRONS", limits.CRONS)
     _look_over_schema(declaration)
     _count("warnings", len(declaration.warnings), "DIAGNOSTICS", limits.DIAGNOSTICS)
+    _look_over_packages(declaration)
     found = next(_objections(declaration, bundle), None)
     if found is not None:
         raise PushRefused([found])
+    # Their developer learns of these here and nowhere else: all of them at once.
+    if wrong := list(claims.objections(declaration.crons, declaration.functions)):
+        raise PushRefused(wrong)
 
 
 def _look_over_schema(declaration: Declaration) -> None:
@@ -143,6 +169,15 @@ def _look_over_schema(declaration: Declaration) -> None:
         raise PushRefused([Diagnostic(file="schema.py", line=1, message=problem)])
 
 
+def _look_over_packages(declaration: Declaration) -> None:
+    packages = declaration.packages
+    limit = int(limits.PACKAGE_LOCK)
+    for lock in (packages.python, packages.node) if packages is not None else ():
+        if lock is not None and len(lock.encode()) > limit:
+            message = f"a lock of {len(lock.encode())} bytes, the limit PACKAGE_LOCK is {limit}"
+            raise PushRefused([Diagnostic(file="", line=0, message=message)])
+
+
 def _count(what: str, observed: int, name: str, limit: Limit) -> None:
     if observed > limit:
         message = f"the bundle declares {observed} {what}, the limit {name} is {int(limit)}"
@@ -150,9 +185,15 @@ def _count(what: str, observed: int, name: str, limit: Limit) -> None:
 
 
 def _objections(declaration: Declaration, bundle: dict[str, bytes]) -> Iterator[Diagnostic]:
+    # Which files are left to workers is seen from here as well: no claim sends a function elsewhere.
+    engines = {path: engine for path in bundle if (engine := engine_of(path, bundle[path])) is not Engine.ISOLATE}
+    if not set(declaration.node_style) <= engines.keys():
+        yield Diagnostic(file="", line=0, message="the bundle declares Node-style modules that are none")
     paths: set[str] = set()
     for function in declaration.functions:
         yield from _place(function.file, function.line, bundle)
+        if reason := _engine_objection(function, engines.get(function.file, Engine.ISOLATE)):
+            yield Diagnostic(file=function.file, line=function.line, message=reason)
         if reason := _function_objection(function, paths):
             yield Diagnostic(file=function.file, line=function.line, message=reason)
         paths.add(function.path)
@@ -162,6 +203,8 @@ def _objections(declaration: Declaration, bundle: dict[str, bytes]) -> Iterator[
         if reason := _route_objection(route, keys):
             yield Diagnostic(file=route.file, line=route.line, message=reason)
         keys.add(route.key)
+    for cron in declaration.crons:
+        yield from _place(cron.file, cron.line, bundle)
     for cors in (declaration.cors, *(route.cors for route in declaration.routes or ())):
         if cors is not None and not _is_sane_cors(cors):
             message = "a Cors has too many entries, or one that is no header text"
@@ -189,6 +232,19 @@ def _function_objection(function: FunctionDeclaration, earlier: set[str]) -> str
     if not (_is_validator(function.args) and _is_validator(function.returns)):
         limit = int(limits.VALIDATOR_BYTES)
         return f"{function.path} has a validator that is not JSON of at most {limit} bytes (limit VALIDATOR_BYTES)"
+    return None
+
+
+def _engine_objection(function: FunctionDeclaration, engine: Engine) -> str | None:
+    if function.engine is not engine:
+        return f"{function.path} is declared to run where its file does not"
+    if engine is Engine.ISOLATE:
+        return None
+    if function.kind is not Kind.ACTION:
+        kind = function.kind.value.replace("_", " ")
+        return f'{function.path} is a {kind}: a module that begins with "use node" holds actions only'
+    if function.path.partition(":")[0] != module_of(function.file):
+        return f"{function.path} is declared in {function.file}, whose functions have other paths"
     return None
 
 

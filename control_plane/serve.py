@@ -17,7 +17,7 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -37,10 +37,12 @@ from runtime.edge.hosts import Listener
 from runtime.errors import Unauthorized
 from runtime.main import Router, SystemClock, open_cellar, run_router
 from runtime.names import DeploymentName
+from runtime.ports import Errands
 from runtime.settings import Settings
 from runtime.syscalls.restoring import Restoring
+from runtime.syscalls.scheduling.overseeing import Overseer
 from runtime.syscalls.schemas.keeper import Schemas
-from worker.main import is_alive, run_worker
+from worker.main import Worker, is_alive, open_local, run_worker
 
 # A key with fewer characters may be found by trying. Whose server it is decides whether that matters.
 _GUESSABLE = 16
@@ -61,7 +63,7 @@ Ready = Callable[[Addresses], Awaitable[None]]
 async def serve(settings: Settings, *, on_ready: Ready | None = None) -> None:
     """Run everything until a signal says stop; ``on_ready`` is called once, when requests are answered."""
     with _begun(settings) as (settings, main, site):
-        async with _house(settings) as house, run_worker(house.router, house.queue, house.router.jobs):
+        async with _house(settings) as house, open_local(house.router) as local, _worker(house, local):
             doors = [PortListener(_main_door(house), settings, main)]
             if site is not None:
                 door = house.router.door(Listener.SITE, _admits(house.office), house.office.version)
@@ -86,8 +88,12 @@ async def serve_control_plane(settings: Settings, *, on_ready: Ready | None = No
 async def serve_worker(settings: Settings) -> None:
     """Do what is due and what is asked of workers, until a signal says stop. Answers on no port."""
     _prepare(settings)
-    async with _house(settings) as house, run_worker(house.router, house.queue, house.router.jobs) as worker:
+    async with _house(settings) as house, open_local(house.router) as local, _worker(house, local) as worker:
         await worker.work_until_told(settings.data)
+
+
+def _worker(house: "_House", local: Errands | None) -> AbstractAsyncContextManager[Worker]:
+    return run_worker(house.router, house.queue, house.router.jobs, local)
 
 
 def worker_is_alive(data: Path) -> bool:
@@ -111,7 +117,9 @@ async def _house(settings: Settings) -> AsyncIterator[_House]:
     async with open_cellar(settings, clock) as kept, open_queue(settings.redis_url, settings.data) as queue:
         metered = MeteredLogs(kept.files)
         cellar = replace(kept, logs=metered)
-        async with run_router(settings, cellar, clock, _hash_seed(settings.data), queue.agenda) as router:
+        async with run_router(
+            settings, cellar, clock, _hash_seed(settings.data), queue.agenda, queue.errands
+        ) as router:
             yield _House(router, queue, _office(router, queue, metered), kept.files)
 
 
@@ -182,6 +190,8 @@ def _office(router: Router, queue: Queue, metered: MeteredLogs) -> Office:
         schemas=Schemas(router.cellar.documents, router.clock),
         transactions=router.transactions,
         restoring=Restoring(router.cellar.documents, router.clock),
+        crons=router.crons,
+        overseer=Overseer(router.transactions),
         logs=metered,
         clock=router.clock,
         analyse=router.analyst.analyse,

@@ -6,6 +6,7 @@ from runtime.sdk.annotations import Id
 from runtime.sdk.auth.identity import InvalidToken
 from runtime.sdk.auth.providers import AuthConfig, JwtProvider, OidcProvider
 from runtime.sdk.cors import Cors
+from runtime.sdk.crons import Crons
 from runtime.sdk.data.database import UNSET
 from runtime.sdk.data.pagination import PaginationOptions, PaginationResult
 from runtime.sdk.data.schema import define_schema, define_table
@@ -45,6 +46,7 @@ __all__ = [
     "AuthConfig",
     "Blob",
     "Cors",
+    "Crons",
     "File",
     "FormData",
     "FunctionError",

@@ -128,6 +128,29 @@ IMPORT_LINE = Limit(4 * MIB, "bytes", "of one line of an import: a document of t
 UNKNOWN_NAMES = Limit(120, "names", "a minute for which a proxy asks in vain whether it may order a certificate")
 CONTROL_BODY = Limit(1 * MIB, "bytes", "of a JSON request to the control plane; pushes have their own limit")
 
+# --- Crons ------------------------------------------------------------------------------------------------------------
+CRONS = Limit(100, "crons", "of one bundle; a push writes their records in one transaction")
+CRON_ARGUMENT_BYTES = Limit(1 * MIB, "bytes", "encoded arguments of one cron; what Convex allows")
+CRONS_BYTES = Limit(4 * MIB, "bytes", "encoded arguments of all crons of a bundle; what is due is one transaction")
+CRON_NAME_CHARACTERS = Limit(256, "characters", "of the name of a cron")
+CRON_LINE_CHARACTERS = Limit(256, "characters", "of a cron line, and of the name of a time zone")
+CRON_LATENESS = Limit(600_000, "ms", "after its time in which a cron may still begin; what is later is skipped")
+CRON_RUNS = Limit(5, "runs", "of each cron that are remembered; what Convex keeps")
+CRON_ERROR_CHARACTERS = Limit(1_000, "characters", "of the error that is remembered with a run of a cron")
+CRON_PERIOD = Limit(31_622_400, "seconds", "between two runs of an interval: a leap year; a cron line reaches further")
+
+# --- Packages of Node-style modules -----------------------------------------------------------------------------------
+PACKAGE_REQUIREMENTS = Limit(256, "requirements", "in one requirements.txt, and dependencies in one package.json")
+PACKAGE_TEXT = Limit(1_024, "characters", "of one requirement, its hashes left out")
+PACKAGE_LOCK = Limit(
+    2 * MIB, "bytes", "of what a requirements.txt or package.json resolves to; it is kept in the version"
+)
+PACKAGE_BYTES = Limit(1_024 * MIB, "bytes", "of everything installed for one engine of one bundle")
+PACKAGE_FILES = Limit(100_000, "files", "and folders, installed for one engine of one bundle")
+PACKAGE_TIME = Limit(180_000, "ms", "of one run of uv or npm, what it downloads included")
+PACKAGE_MEMORY = Limit(2_048 * MIB, "bytes", "of data that uv or npm may hold while they resolve and install")
+PACKAGE_RUNS = Limit(2, "runs", "of uv or npm at once on one worker; the others wait")
+
 # --- Identity ---------------------------------------------------------------------------------------------------------
 TOKEN_BYTES = Limit(16 * KIB, "bytes", "of one token; directories that list all groups stay below it")
 PROVIDERS = Limit(16, "providers", "in one auth_config.py")
@@ -153,6 +176,22 @@ FETCH_SILENCE = Limit(60_000, "ms", "in which a server neither takes nor sends a
 FETCH_WINDOW = Limit(256 * KIB, "bytes", "of a fetched body that wait here for their reader; then the server waits")
 FETCH_REFUSALS = Limit(32, "lines", "in the log about refused fetches of one call; the others only raise")
 EGRESS_ENTRIES = Limit(256, "entries", "in the list of hosts that one deployment may connect to")
+
+# --- Node-style actions -----------------------------------------------------------------------------------------------
+LANE_TASKS = Limit(256, "tasks", "processes and threads of one lane at once; Node.js has 11 before it does anything")
+LANE_DATA = Limit(
+    256 * MIB, "bytes", "that one process may reserve beyond its lane's memory: stacks, what V8 maps first"
+)
+LANE_FILE = Limit(256 * MIB, "bytes", "of one file in the scratch folder")
+LANE_SCRATCH = Limit(512 * MIB, "bytes", "of all files in the scratch folder, deleted ones that are open included")
+LANE_SCRATCH_FILES = Limit(20_000, "files", "in the scratch folder; counting them takes the keeper a moment")
+LANE_DESCRIPTORS = Limit(512, "descriptors", "of one process of a lane")
+LANE_CPU = Limit(7_200_000, "ms", "burnt by one process of a lane in its life; a backstop, calls have their own time")
+LANE_CONNECTS = Limit(256, "connects", "of one lane under way at once; the others are refused")
+LANE_QUESTIONS = Limit(64, "questions", "for names, of one lane under way at once")
+LANE_NAMES = Limit(4_096, "addresses", "whose names are remembered for one lane")
+LANE_REFUSALS = Limit(20, "lines", "a minute in the log about connections that were refused; the rest is counted")
+CONNECT_TIME = Limit(60_000, "ms", "for one connection of a Node-style action")
 
 # --- Logs -------------------------------------------------------------------------------------------------------------
 LOG_BYTES = Limit(32 * MIB, "bytes", "of one deployment's log on disk; the oldest eighth is dropped for more")
@@ -180,3 +219,14 @@ ISOLATE_AGE = Limit(3_600_000, "ms", "after which an isolate is retired")
 ISOLATE_IDLE = Limit(300_000, "ms", "without a call, after which an isolate is retired")
 ISOLATE_CONVERSATIONS = Limit(64, "conversations", "in one isolate before the deployment gets another one")
 IDLE_CPU = Limit(200, "ms", "burnt by an isolate that has no call to run, before it is retired")
+
+# --- Node-style actions -----------------------------------------------------------------------------------------------
+NODE_ACTION_TIME = Limit(600_000, "ms", "wall time of a Node-style action; what Convex allows")
+NODE_STOP_GRACE = Limit(5_000, "ms", "from the deadline of a Node-style action to SIGKILL, if it does not end")
+NODE_LOAD_TIME = Limit(60_000, "ms", "wall time to import a bundle's Node-style modules, their packages included")
+NODE_ARGUMENT_BYTES = Limit(5 * MIB, "bytes", "encoded arguments of a Node-style action; what Convex allows")
+NODE_MEMORY = Limit(512 * MIB, "bytes", "in use by a Node-style process before it is ended; what Convex allows")
+NODE_THREADS = Limit(32, "threads", "that run plain functions (`def`) in one Node-style process; the others wait")
+NODE_IDLE = Limit(600_000, "ms", "without a call, after which a Node-style process is retired")
+NODE_AGE = Limit(3_600_000, "ms", "after which a Node-style process is retired")
+NODE_IDLE_CPU = Limit(500, "ms", "of CPU in a second burnt by a Node-style process with no call, before it is ended")

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ from runtime.errors import WarrenError
 from runtime.execution.admission import Admission
 from runtime.execution.analysis import Analyst
 from runtime.execution.conductor import Conductor, Rooms
+from runtime.execution.crons.crons import Crons
+from runtime.execution.crons.settling import Settling
 from runtime.execution.directory import Directory
 from runtime.execution.jobs.jobs import Jobs
 from runtime.execution.live.live import Live
@@ -54,7 +56,7 @@ from runtime.isolates.pool import Pool, PoolSettings
 from runtime.isolates.watchdog import Watchdog
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName
-from runtime.ports import Agenda, DocumentStore, LogEntry, Logs
+from runtime.ports import Agenda, DocumentStore, Errands, LogEntry, Logs
 from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
@@ -119,6 +121,9 @@ class Router:
     queries: Queries
     agenda: Agenda
     jobs: Jobs
+    crons: Crons
+    conductor_with: Callable[[Errands | None], Conductor]
+    """Another conductor of the same rooms, for functions that call others here: who runs their errands is given."""
 
     def door(
         self,
@@ -163,15 +168,6 @@ class Router:
         """End what a deleted deployment runs, and remove its documents."""
         self.pool.remove(name)
         await self.cellar.documents.delete(name)
-
-
-class _Outside(NamedTuple):
-    """What has to do with servers elsewhere, and where it is noted what is due."""
-
-    analyst: Analyst
-    identification: Identification
-    fetching: Fetching
-    agenda: Agenda
 
 
 @asynccontextmanager
@@ -220,11 +216,17 @@ def _kept_secret(path: Path) -> bytes:
 
 @asynccontextmanager
 async def run_router(
-    settings: Settings, cellar: Cellar, clock: SystemClock, hash_seed: int, agenda: Agenda | None = None
+    settings: Settings,
+    cellar: Cellar,
+    clock: SystemClock,
+    hash_seed: int,
+    agenda: Agenda | None = None,
+    errands: Errands | None = None,
 ) -> AsyncIterator[Router]:
     """A router, from its zygote to its conductor; raises `SandboxUnavailable` where the wall cannot stand.
 
-    What is scheduled is noted in ``agenda``, for whoever does what is due (`Router.jobs`).
+    What is scheduled is noted in ``agenda``, for whoever does what is due (`Router.jobs`). ``errands`` runs Node-style
+    actions, and learns what such modules declare.
     """
     async with AsyncExitStack() as stack:
         zygote = Zygote(hash_seed)
@@ -242,8 +244,9 @@ async def run_router(
         fetching = Fetching(web, cellar.logs, clock)
         identification = Identification(key_sets, clock)
         stack.callback(identification.close)
-        outside = _Outside(Analyst(pool, rules), identification, fetching, agenda or MemoryAgenda())
-        router = _assemble(settings, cellar, clock, zygote, pool, outside)
+        analyst = Analyst(pool, rules, errands)
+        behind = _Behind(zygote, pool, analyst, identification, fetching, agenda or MemoryAgenda(), errands)
+        router = _assemble(settings, cellar, clock, behind)
         stack.push_async_callback(router.jobs.stop)
         stack.callback(router.queries.moments.end)
         await pool.start()
@@ -278,14 +281,21 @@ def _hear_of_others(bell: Bell, directory: Directory) -> None:
     bell.on_registry(hear)
 
 
-def _assemble(
-    settings: Settings,
-    cellar: Cellar,
-    clock: SystemClock,
-    zygote: Zygote,
-    pool: Pool,
-    outside: _Outside,
-) -> Router:
+class _Behind(NamedTuple):
+    """What was started for a router, or given to it."""
+
+    zygote: Zygote
+    pool: Pool
+    analyst: Analyst
+    identification: Identification
+    fetching: Fetching
+    agenda: Agenda
+    errands: Errands | None
+
+
+def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _Behind) -> Router:
+    zygote, pool, analyst, identification, fetching, agenda, errands = behind
+
     def system_variables(name: DeploymentName) -> Mapping[str, str]:
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
 
@@ -293,18 +303,24 @@ def _assemble(
         pool.stand_down(name, deployment.version if deployment is not None else None)
 
     directory = Directory(cellar.registry.deployments, system_variables, stand_down)
-    transactions = Transactions(cellar.documents, clock, cellar.secret, outside.agenda)
+    transactions = Transactions(cellar.documents, clock, cellar.secret, agenda)
     scheduling = Scheduling(transactions, Outstanding()).entries()
-    calls = functions.Functions(lambda: conductor).entries()
-    fetching = outside.fetching.entries()
-    table = Table([*documents.ENTRIES, *identity.ENTRIES, *calls, *scheduling, *fetching])
     admission = Admission()
-    conductor = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock))
+
+    def conductor_with(errands: Errands | None) -> Conductor:
+        nested = functions.Functions(lambda: made).entries()
+        table = Table([*documents.ENTRIES, *identity.ENTRIES, *nested, *scheduling, *fetching.entries()])
+        made = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock, errands))
+        return made
+
+    conductor = conductor_with(errands)
     observer = Observer(directory.find, conductor, transactions, SystemFunctions())
     live = Live(cellar.documents, observer.observe)
     directory.listeners.append(live.changed)
     queries = Queries(observer.observe, Moments(cellar.documents))
-    jobs = Jobs(directory.find, conductor, transactions, outside.agenda, cellar.logs, clock)
+    jobs = Jobs(directory.find, conductor, transactions, agenda, cellar.logs, clock)
+    settling = Settling(transactions, cellar.registry.deployments, cellar.registry.versions)
+    jobs.crons = crons = Crons(transactions, settling, cellar.logs, clock)
     directory.listeners.append(jobs.changed)
     return Router(
         settings,
@@ -315,13 +331,15 @@ def _assemble(
         admission,
         directory,
         conductor,
-        outside.analyst,
-        outside.identification,
+        analyst,
+        identification,
         transactions,
         live,
         queries,
-        outside.agenda,
+        agenda,
         jobs,
+        crons,
+        conductor_with,
     )
 
 

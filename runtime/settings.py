@@ -169,6 +169,14 @@ class Settings:
         _whole(1, 1_000), "4", "processes at most for one deployment; more than twice the cores only cost memory"
     )
     spares: int = _setting(_whole(0, 100), "2", "locked-down processes kept ready, so that a first call need not wait")
+    node_processes: int = _setting(
+        _whole(1, 10_000),
+        "16",
+        "processes of Node-style actions at most, of all deployments together; 50 MiB each and up",
+    )
+    node_processes_per_version: int = _setting(
+        _whole(1, 1_000), "2", "processes at most for the Node-style actions of one version in one language"
+    )
     language_layer: bool = _setting(
         _on_or_off, "on", "the import rules in front of the kernel's wall; off only to test that the wall holds alone"
     )
@@ -177,6 +185,12 @@ class Settings:
         "",
         "private and local hosts, addresses or CIDR ranges that tenants may send this server to: identity providers "
         "and services in the same network; everything else inside is refused",
+    )
+    package_space: int = _setting(
+        _whole(1, 1_048_576),
+        "8192",
+        "MiB on a worker's disk for the packages of Node-style modules; past it those go that were not used for "
+        "longest, never one in use",
     )
     log_level: str = _setting(
         _one_of("debug", "info", "warning", "error"), "info", "how much the server says of itself on standard error"
@@ -225,6 +239,40 @@ CLIENT_VARIABLES = (
 )
 
 
+# What uv and npm are given of the server's environment when they resolve and install packages. Nothing else of it.
+PACKAGE_VARIABLES = (
+    (
+        "UV_DEFAULT_INDEX, UV_INDEX_URL",
+        "the package index, instead of the public one; `PIP_INDEX_URL` if neither is set",
+    ),
+    ("UV_INDEX, UV_EXTRA_INDEX_URL", "more indexes; `PIP_EXTRA_INDEX_URL` if neither is set"),
+    ("UV_FIND_LINKS, UV_NO_INDEX", "wheels in a folder or on a page; no index at all"),
+    ("UV_INDEX_STRATEGY, UV_EXCLUDE_NEWER", "which index is believed; nothing that is newer than this date"),
+    ("UV_HTTP_TIMEOUT, UV_HTTP_RETRIES", "how patient uv is"),
+    ("UV_SYSTEM_CERTS, UV_NATIVE_TLS, UV_INSECURE_HOST", "whom uv trusts"),
+    ("NPM_CONFIG_REGISTRY, NPM_CONFIG_USERCONFIG", "the registry, instead of the public one; a file with its tokens"),
+    ("NPM_CONFIG_CAFILE, NPM_CONFIG_STRICT_SSL, NODE_EXTRA_CA_CERTS", "whom npm trusts"),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "certificates that both trust; `PIP_CERT` if no file is set"),
+    ("HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY", "proxies, in capitals or not"),
+)
+_PIP_NAMES = (
+    ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+    ("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    ("PIP_CERT", "SSL_CERT_FILE", "SSL_CERT_FILE"),
+)
+
+
+def package_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What uv and npm are given of the environment: `PACKAGE_VARIABLES`, each by the name that they know."""
+    given = os.environ if environment is None else environment
+    names = {name for row, _ in PACKAGE_VARIABLES for name in row.split(", ")}
+    found = {name: value for name, value in given.items() if name.upper() in names and value}
+    for pip, name, other in _PIP_NAMES:
+        if given.get(pip) and not found.keys() & {name, other}:
+            found[name] = given[pip]
+    return found
+
+
 def read_settings(chosen: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """Read every setting; ``chosen`` (by field name, as the command line gave it) goes before the environment."""
     given = os.environ if environment is None else environment
@@ -265,6 +313,17 @@ def document() -> str:
         lines.append(f"| `{variable(declared.name)}` | {default} | {_cell(about['why'])}{file} |")
     lines += ["", "## For the commands that speak to a server", "", "| variable | what it is |", "|---|---|"]
     lines += [f"| `{name}` | {_cell(what)} |" for name, what in CLIENT_VARIABLES]
+    lines += [
+        "",
+        "## For uv and npm",
+        "",
+        "They install the [packages](packages.md) of Node-style modules on a worker, with an environment made from",
+        "nothing. These variables of the server are passed on to them and no others. Configuration files are not read.",
+        "",
+        "| variables | what they are |",
+        "|---|---|",
+    ]
+    lines += [f"| `{names.replace(', ', '`, `')}` | {_cell(what)} |" for names, what in PACKAGE_VARIABLES]
     return "\n".join([*lines, ""])
 
 

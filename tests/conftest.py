@@ -41,10 +41,11 @@ def pack(files: Mapping[str, str | bytes]) -> bytes:
 
 
 def bundle_files(name: str) -> dict[str, bytes]:
-    """The files of a folder in ``tests/bundles``."""
+    """The modules of a folder in ``tests/bundles``."""
     root = BUNDLES / name
     assert root.is_dir(), root
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+    modules = [path for path in sorted(root.rglob("*")) if path.suffix in (".py", ".mjs")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in modules}
 
 
 class Tenant:

@@ -27,9 +27,12 @@ from runtime.main import Router
 from runtime.names import DeploymentName
 from runtime.ports import Errands
 from worker.errands import ErrandRunner
+from worker.local import open_local
 from worker.shifts import Jobs, Shifts
 from worker.sweeping import Sweeper
 from worker.timekeeper import Timekeeper
+
+__all__ = ["Worker", "is_alive", "open_local", "run_worker"]
 
 log = logging.getLogger("warren.worker")
 

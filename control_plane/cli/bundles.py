@@ -13,13 +13,15 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
 from control_plane.cli.client import Refused, json_option
 from control_plane.cli.screen import Screen
+from runtime.protocol.declaration import Engine
+from runtime.protocol.node_style import engine_of
 
 _MADE_BY_TOOLS = {"__pycache__", "node_modules", "venv"}
 
@@ -55,6 +57,13 @@ def _files(bundle: Path) -> Iterator[Path]:
     for path in sorted(bundle.rglob("*")):
         if path.is_file() and not path.is_symlink() and is_part(path, bundle):
             yield path
+
+
+def package_files(files: Mapping[str, bytes]) -> list[str]:
+    """Which of the files name packages that a push of them has installed."""
+    engines = {engine_of(path, content) for path, content in files.items()}
+    asking = {Engine.PYTHON: "requirements.txt", Engine.NODE: "package.json"}
+    return [file for engine, file in asking.items() if engine in engines and file in files]
 
 
 def pack(files: dict[str, bytes]) -> bytes:

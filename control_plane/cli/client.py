@@ -29,9 +29,10 @@ R = TypeVar("R")
 
 DEFAULT_URL = "http://127.0.0.1:3210"
 LOCAL = Path(".warren") / "local.json"
-# A push is analysed before it is answered; everything else is quick.
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 PATIENT = httpx.Timeout(None, connect=5.0)
+# A push whose packages are new has them installed before it is answered; the server gives up earlier than this.
+PUSHING = httpx.Timeout(960.0, connect=5.0)
 
 
 class Refused(click.ClickException):

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from control_plane.cli.bundles import find_bundle, pack, read_bundle
-from control_plane.cli.client import Refused, Session, connected
+from control_plane.cli.bundles import find_bundle, pack, package_files, read_bundle
+from control_plane.cli.client import PUSHING, Refused, Session, connected
 from control_plane.cli.screen import moment, size
 
 
@@ -26,8 +26,11 @@ def push(session: Session, bundle: Path) -> dict[str, Any]:
     archive = pack(files)
     count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
     session.screen.say(f"Pushing {count} ({size(len(archive))}) from {bundle}", "dim")
+    if asking := package_files(files):
+        text = f"The server installs the packages of {' and '.join(asking)} where they are new; this may take a while"
+        session.screen.say(text, "dim")
     try:
-        answer: dict[str, Any] = session.call("POST", path, content=archive)
+        answer: dict[str, Any] = session.call("POST", path, content=archive, timeout=PUSHING)
     except Refused as refusal:
         refusal.bundle = bundle
         raise
@@ -75,8 +78,8 @@ def functions(session: Session, openapi: bool) -> None:
         session.screen.document({"functions": declared, "routes": routes})
         return
     session.screen.table(
-        ("function", "kind", "visibility"),
-        [(each["path"], each["kind"], each["visibility"]) for each in declared],
+        ("function", "kind", "visibility", "runs in"),
+        [(each["path"], each["kind"], each["visibility"], _engine(each)) for each in declared],
         "No functions: nothing was pushed yet, or the bundle declares none.",
     )
     if routes:
@@ -123,6 +126,10 @@ def rollback(session: Session, version: int) -> None:
         session.screen.document(answer)
         return
     session.screen.say(f"Version {version} of {session.deployment} is live.", "green")
+
+
+def _engine(function: dict[str, Any]) -> str:
+    return {"python": "Python", "node": "Node.js"}.get(function.get("engine", ""), "")
 
 
 def shown_pattern(route: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ from control_plane.cli.doctor import doctor
 from control_plane.cli.interface.codegen import codegen
 from control_plane.cli.live import env, logs, run
 from control_plane.cli.operating import deployments, keys
+from control_plane.cli.scheduling.crons import crons
+from control_plane.cli.scheduling.schedules import schedules
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +41,8 @@ for _command in (
     import_documents,
     export_documents,
     functions,
+    schedules,
+    crons,
     codegen,
     versions,
     rollback,

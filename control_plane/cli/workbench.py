@@ -21,7 +21,7 @@ from urllib.parse import quote
 import httpx
 from watchfiles import Change, awatch
 
-from control_plane.cli.bundles import fingerprint, is_part, pack, read_bundle
+from control_plane.cli.bundles import fingerprint, is_part, pack, package_files, read_bundle
 from control_plane.cli.client import PATIENT, Refused, decoded
 from control_plane.cli.screen import Screen
 
@@ -50,7 +50,7 @@ class Workbench:
         self._bench = bench
         self._screen = screen
         self._printer = Printer(screen)
-        self._pushed = ""
+        self._pushed = self._packages = ""
         self._http = httpx.AsyncClient(
             base_url=bench.url,
             headers={"authorization": f"Bearer {bench.admin_key}"},
@@ -83,6 +83,7 @@ class Workbench:
         if (seen := fingerprint(files)) == self._pushed:
             return None
         self._pushed = seen
+        self._tell_of_packages(files)
         began = time.perf_counter()
         sent = await self._http.post(self._path("pushes"), content=pack(files))
         self._printer.ours(sent.headers.get("x-request-id", ""))
@@ -99,6 +100,14 @@ class Workbench:
         took = time.perf_counter() - began
         self._screen.say(f"{time.strftime('%H:%M:%S')} version {answer['version']} is live ({took:.2f} s)", "green")
         return answer
+
+    def _tell_of_packages(self, files: Mapping[str, bytes]) -> None:
+        """Say why this push takes longer than others, where it does."""
+        asking = package_files(files)
+        seen = fingerprint({file: files[file] for file in (*asking, "package-lock.json") if file in files})
+        if asking and seen != self._packages:
+            self._screen.say(f"{time.strftime('%H:%M:%S')} installing the packages of {' and '.join(asking)} …", "dim")
+        self._packages = seen
 
     async def _watch(self) -> None:
         # The watch tells whole paths, whatever it was given.

@@ -130,6 +130,8 @@ async def update_deployment(
         now = await office.deployments.summary(deployment.name)
         if now is None:
             raise NotFound(f"there is no deployment {deployment.name!r}")
+        if now.paused and "paused" in chosen and not body.paused:
+            await office.crons.skip(now.name)
         await office.deployments.update(
             now.name,
             paused=body.paused if "paused" in chosen else now.paused,

@@ -18,7 +18,7 @@ from control_plane.problems import documented
 from runtime import limits
 from runtime.invocation import Version
 from runtime.names import DeploymentName
-from runtime.protocol.declaration import Declaration, Kind, Visibility
+from runtime.protocol.declaration import Declaration, Engine, FunctionDeclaration, Kind, Visibility
 
 router = APIRouter(prefix="/v1/deployments/{name}", tags=["functions"])
 
@@ -29,6 +29,7 @@ class FunctionModel(BaseModel):
     path: str
     kind: Kind
     visibility: Visibility
+    engine: Engine = Field(description="isolate, or python or node for a module that begins with 'use node'.")
     args: Any = None
     returns: Any = None
     file: str
@@ -105,11 +106,12 @@ def function_models(declaration: Declaration) -> list[FunctionModel]:
             path=each.path,
             kind=each.kind,
             visibility=each.visibility,
+            engine=each.engine,
             args=each.args,
             returns=each.returns,
             file=each.file,
             line=each.line,
-            time_limit=_time_limit(each.kind),
+            time_limit=_time_limit(each),
         )
         for each in declaration.functions
     ]
@@ -135,11 +137,13 @@ async def _active(office: Office, name: DeploymentName) -> Version | None:
     return deployment.version if deployment else None
 
 
-def _time_limit(kind: Kind) -> int:
-    match kind:
+def _time_limit(function: FunctionDeclaration) -> int:
+    if function.engine is not Engine.ISOLATE:
+        return int(limits.NODE_ACTION_TIME)
+    match function.kind:
         case Kind.QUERY | Kind.MUTATION:
             return int(limits.QUERY_TIME)
         case Kind.ACTION | Kind.HTTP_ACTION:
             return int(limits.ACTION_TIME)
         case _:
-            assert_never(kind)
+            assert_never(function.kind)

@@ -91,6 +91,7 @@ async def rollback(
         schemas = (new.schema, old.schema if old else None)
         async with office.schemas.changing(deployment.name, *schemas, Look.LEFT):
             await office.versions.activate(deployment.name, number)
+        await office.settle_crons(deployment.name)
         return live
 
     previous = await changes.make(deployment.name, change)

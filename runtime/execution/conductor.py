@@ -37,8 +37,8 @@ from runtime.invocation import (
 from runtime.isolates.conversations import HttpConversation
 from runtime.isolates.isolate import Isolate
 from runtime.isolates.pool import Pool
-from runtime.ports import Clock, Logs
-from runtime.protocol.declaration import Kind
+from runtime.ports import Clock, Errands, Logs
+from runtime.protocol.declaration import Engine, Kind
 from runtime.protocol.messages import Failure, Head, HeaderList, Level, Reason
 from runtime.syscalls.schemas.arguments import ArgumentIds
 from runtime.syscalls.settling.settlement import Settlement
@@ -95,6 +95,7 @@ class Rooms:
     transactions: Transactions
     logs: Logs
     clock: Clock
+    errands: Errands | None = None  # who runs Node-style actions; nobody, on a server that has no worker
 
 
 class Conductor:
@@ -194,9 +195,22 @@ class Conductor:
             case Kind.MUTATION:
                 return await self._run_mutation(invocation, settlement)
             case Kind.ACTION:
+                declared = invocation.version.functions.get(str(invocation.path))
+                if declared is not None and declared.engine is not Engine.ISOLATE:
+                    return await self._send_on_errand(invocation)
                 return await self._converse(invocation, await self._isolate(invocation), None)
             case Kind.HTTP_ACTION:
                 raise AssertionError("HTTP actions are answered, not run")
+
+    async def _send_on_errand(self, invocation: Invocation) -> Outcome:
+        size = len(invocation.args)
+        if size > limits.NODE_ARGUMENT_BYTES:
+            what = f"{invocation.path}: {size} bytes of arguments, limit {limits.NODE_ARGUMENT_BYTES} bytes"
+            return Failed(Failure(Reason.ARGUMENTS, "LimitExceeded", f"{what} (NODE_ARGUMENT_BYTES)"))
+        if self._rooms.errands is None:
+            what = f'{invocation.path} stands in a module that begins with "use node": this server has no worker for it'
+            return Failed(Failure(Reason.PROTOCOL, "NoWorker", what))
+        return await self._rooms.errands.run(invocation)
 
     async def _run_query(self, invocation: Invocation) -> Outcome:
         begin, name = self._rooms.transactions.begin, invocation.deployment.name
@@ -253,12 +267,21 @@ class Conductor:
             transaction.abandon()
             turn.end()
 
+    async def converse(self, invocation: Invocation, isolate: Isolate, seconds: float) -> Outcome:
+        """Run an action in this very process, for at most so long; raises `IsolateLost`."""
+        return await self._converse(invocation, isolate, None, seconds=seconds)
+
     async def _converse(
-        self, invocation: Invocation, isolate: Isolate, transaction: Transaction | None, alone: bool = False
+        self,
+        invocation: Invocation,
+        isolate: Isolate,
+        transaction: Transaction | None,
+        alone: bool = False,
+        seconds: float = _ACTION_TIME,
     ) -> Outcome:
         window = self._window(invocation, invocation.kind, str(invocation.path), transaction)
         now = transaction.now if transaction is not None else self._clock.now()
-        deadline = self._clock.monotonic() + (_ACTION_TIME if transaction is None else _QUERY_TIME)
+        deadline = self._clock.monotonic() + (seconds if transaction is None else _QUERY_TIME)
         wrong = await self._ids.refusal(invocation, transaction)
         if wrong is not None:
             return Failed(Failure(Reason.ARGUMENTS, "ArgumentValidationError", wrong), tuple(window.lines))

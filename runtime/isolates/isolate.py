@@ -58,7 +58,7 @@ _ABOUT_A_CALL = (Head, Returned, Syscall, Chunk, Line, Failed, Taken)
 
 
 # After these an isolate is not what it was: memory in pieces, objects of the tenant half changed.
-_WORN_BY = frozenset({Reason.MEMORY, Reason.TIME})
+_WORN_BY = frozenset({Reason.MEMORY, Reason.TIME, Reason.CRASHED})
 
 
 class _Cids:

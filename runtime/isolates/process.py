@@ -29,6 +29,7 @@ class IsolateProcess:
         self.stderr = stderr
         self.pid = pid
         self.pidfd = pidfd
+        self.reason: str | None = None  # which limit ended it, where somebody counts from outside
         # The kernel's name for a process's CPU clock: the pid's complement, and 2 for "all its threads".
         self._clock = (~pid << 3) | 2
         self._cpu = 0.0

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"  # the bundle has no such function, or it is of another kind
     TIME = "time"  # interrupted: a turn burnt too much CPU, or the deadline passed
     MEMORY = "memory"  # it ran out of memory
+    CRASHED = "crashed"  # it ended, or broke, the process that it ran in
     PROTOCOL = "protocol"  # it did something that its kind of function may not do
 
 

@@ -69,7 +69,7 @@ class Guest:
     def __init__(self, channel: int) -> None:
         self._splitter = splitter_for_guest(limits.HOST_FRAME)
         self._loop = GuestLoop(channel, self._receive, _adopt, self._complain)
-        self._desk = Desk(self._loop)
+        self._desk = Desk(self._loop, self._loop.send)
         self._routes: dict[str, Route] = {}
         self._serve: dict[type, Any] = {
             Load: self._load,
@@ -78,10 +78,10 @@ class Guest:
             CallHttp: self._call_http,
             Feed: self._feed,
             Credit: self._credit,
-            Answer: self._answer,
-            Refuse: self._refuse,
+            Answer: self._desk.answer,
+            Refuse: self._desk.refuse,
             Disconnected: self._disconnected,
-            Stop: self._stop,
+            Stop: self._desk.stop,
             Ping: self._ping,
         }
 
@@ -125,8 +125,6 @@ class Guest:
         call = FunctionCall(self._desk, message)
         call.begin(call.run(message))
 
-    # A message for a conversation that has just ended was under way when its last word was: it is dropped.
-
     def _http_call(self, cid: int) -> HttpCall | None:
         call = self._desk.conversations.get(cid)
         return call if isinstance(call, HttpCall) else None
@@ -145,21 +143,6 @@ class Guest:
         call = self._http_call(message.cid)
         if call is not None:
             call.disconnected()
-
-    def _answer(self, message: Answer) -> None:
-        call = self._desk.conversations.get(message.cid)
-        if call is not None:
-            call.answered(message.sid, message.value)
-
-    def _refuse(self, message: Refuse) -> None:
-        call = self._desk.conversations.get(message.cid)
-        if call is not None:
-            call.refused(message)
-
-    def _stop(self, message: Stop) -> None:
-        call = self._desk.conversations.get(message.cid)
-        if call is not None:
-            call.stop()
 
     def _ping(self, message: Ping) -> None:
         self._loop.send(frame(Pong(message.number)))

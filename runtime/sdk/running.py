@@ -22,7 +22,7 @@ class Running:
     the decoded answer; ``log`` keeps a line.
     """
 
-    __slots__ = ("deployment", "kind", "log", "now", "random", "request_id", "syscall")
+    __slots__ = ("__weakref__", "deployment", "kind", "log", "now", "random", "request_id", "syscall")
 
     def __init__(
         self,

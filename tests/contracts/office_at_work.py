@@ -22,9 +22,12 @@ from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.adapters.memory_registry import MemoryRegistry
 from runtime.errors import PushRefused
+from runtime.execution.crons.crons import Crons
+from runtime.execution.crons.settling import Settling
 from runtime.names import DeploymentName
 from runtime.protocol.declaration import Declaration, Diagnostic
 from runtime.syscalls.restoring import Restoring
+from runtime.syscalls.scheduling.overseeing import Overseer
 from runtime.syscalls.schemas.keeper import Schemas
 from runtime.syscalls.transaction import Transactions
 
@@ -135,14 +138,18 @@ async def _served(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
 
 def _office(work: AtWork) -> Office:
     registry, clock = work.registry, CountingClock()
+    transactions = Transactions(work.documents, clock)
+    settling = Settling(transactions, registry.deployments, registry.versions)
     return Office(
         deployments=registry.deployments,
         versions=registry.versions,
         variables=registry.variables,
         keys=registry.keys,
         schemas=Schemas(work.documents, clock),
-        transactions=Transactions(work.documents, clock),
+        transactions=transactions,
         restoring=Restoring(work.documents, clock),
+        crons=Crons(transactions, settling, work.logs, clock),
+        overseer=Overseer(transactions),
         logs=work.logs,
         clock=clock,
         analyse=work.analyse,

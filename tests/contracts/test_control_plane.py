@@ -352,26 +352,3 @@ async def test_changes_of_one_deployment_wait_for_each_other(office: AtWork) -> 
     url = "/v1/deployments/mine/env"
     await asyncio.gather(*(office.http.put(f"{url}/V{n}", json={"value": str(n)}) for n in range(30)))
     assert len((await office.http.get(url)).json()["variables"]) == 30
-
-
-# --- certificates -----------------------------------------------------------------------------------------------------
-
-
-async def test_a_proxy_is_told_without_a_key_which_names_are_worth_a_certificate(office: AtWork) -> None:
-    await office.create("mine")
-    path, nobody = "/internal/certificate", {"authorization": ""}
-    yes = await office.http.get(path, params={"domain": "mine.site.localhost"}, headers=nobody)
-    assert yes.status_code == 200, yes.text
-    no = await office.http.get(path, params={"domain": "another.site.localhost"}, headers=nobody)
-    assert "another.site.localhost" in problem(no, 404, "NotFound")["detail"]
-    problem(await office.http.get(path, headers=nobody), 422, "InvalidField")
-
-
-async def test_who_tries_many_names_for_certificates_is_not_looked_up_any_more(office: AtWork) -> None:
-    await office.create("mine")
-    path = "/internal/certificate"
-    statuses = [
-        (await office.http.get(path, params={"domain": f"n{number}.example.com"})).status_code
-        for number in range(limits.UNKNOWN_NAMES + 1)
-    ]
-    assert statuses == [404] * limits.UNKNOWN_NAMES + [429]

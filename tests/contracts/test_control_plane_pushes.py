@@ -92,8 +92,9 @@ async def test_a_pushed_bundle_becomes_the_active_version(
     assert answer.status_code == 201, answer.text
     sha256 = content_hash(files())
     function = {
-        "path": "m:f", "kind": "mutation", "visibility": "internal", "args": {"type": "object", "value": {}},
-        "returns": None, "file": "m.py", "line": 1, "time_limit": limits.QUERY_TIME,
+        "path": "m:f", "kind": "mutation", "visibility": "internal", "engine": "isolate",
+        "args": {"type": "object", "value": {}}, "returns": None, "file": "m.py", "line": 1,
+        "time_limit": limits.QUERY_TIME,
     }  # fmt: skip
     route = {"method": "GET", "pattern": "/a/", "shape": "prefix", "handler": "http:f", "file": "http.py", "line": 1}
     assert answer.json() == {

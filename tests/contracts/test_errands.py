@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runtime.adapters.queue.connecting import ERRAND_QUEUE, errand_key, running_key, thread_client
@@ -39,10 +40,7 @@ def invocation(name: str = "happy-otter-123", identity: Identity | None = None, 
     assert where.version is not None
     path = parse_function_path(PATH)
     call = Invocation(where, where.version, path, Kind.ACTION, args, RequestId("r1"), depth=3, job="j1")
-    return call if identity is None else Invocation(*[getattr(call, each) for each in FIELDS[:7]], identity, "j1")
-
-
-FIELDS = Invocation.__struct_fields__
+    return call if identity is None else msgspec.structs.replace(call, identity=identity)
 
 
 class Local:
@@ -100,7 +98,9 @@ class House:
         async with asyncio.timeout(20):
             while not (keys := self.client.keys(errand_key("*"))):
                 await asyncio.sleep(0.005)
-        return str(keys[0].decode().rpartition(":")[2])
+        key = keys[0]
+        assert isinstance(key, bytes)
+        return key.decode().rpartition(":")[2]
 
     async def close(self) -> None:
         """End both sides."""

@@ -185,6 +185,9 @@ class Listening:
         self.begun = 0
         self.ended: list[tuple[str, str | None, bool]] = []
 
+    async def attend(self, deployment: Any) -> None:
+        pass
+
     async def begin(self, deployment: Any) -> int:
         self.begun += 1
         return 0

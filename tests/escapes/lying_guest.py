@@ -11,7 +11,7 @@ from typing import NoReturn
 from msgspec import Raw
 
 from runtime import limits
-from runtime.protocol.declaration import Declaration, Diagnostic
+from runtime.protocol.declaration import Declaration, Diagnostic, Packages
 from runtime.protocol.framing import frame, splitter_for_guest
 from runtime.protocol.messages import (
     CallFunction,
@@ -132,6 +132,8 @@ def main(layers: tuple[str, ...]) -> NoReturn:
                     AT_ONCE[lie]()
                 elif lie == "restless":
                     burn()
+                elif lie == "locks":
+                    say(Loaded(Declaration(packages=Packages("of its own", "of its own"))))
                 else:
                     say(Loaded(Declaration()))
             elif isinstance(message, CallFunction):

@@ -10,7 +10,9 @@ from types import ModuleType
 import msgspec
 import pytest
 
+from runtime.egress.rules import Rules, parse_exceptions
 from runtime.errors import IsolateLost, PushRefused, SyscallRefused, WarrenError
+from runtime.execution.analysis import Analyst
 from runtime.invocation import Deployment, Invocation, Version
 from runtime.isolates.pool import Pool, PoolSettings
 from runtime.isolates.watchdog import Watchdog
@@ -146,6 +148,13 @@ async def test_an_isolate_that_is_gone_as_soon_as_it_has_loaded_is_not_chosen_ag
             await house.call("loaded-twice")
         async with asyncio.timeout(5):
             assert "nobody asked for" in await house.lost.get()
+
+
+async def test_a_guest_has_no_say_about_what_is_installed(house: House) -> None:
+    claimed = await house.pool.analyse(DeploymentName("locks"), {}, {})
+    assert claimed.packages is not None
+    believed = await Analyst(house.pool, Rules(parse_exceptions(""))).analyse(DeploymentName("locks"), {}, {})
+    assert believed.packages is None
 
 
 async def test_a_guest_that_burns_with_nothing_to_do_is_ended(house: House) -> None:

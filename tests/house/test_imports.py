@@ -13,6 +13,7 @@ ROOMS_BEHIND_THE_WALL = {"limits", "names", "protocol", "sandbox", "sdk"}
 READERS_OF_THE_ENVIRONMENT = {
     "runtime/settings.py": "the one place where settings are read",
     "runtime/sandbox/kernel/report.py": "proves that nothing is in it",
+    "runtime/sandbox/node_style/python_guest.py": "a guest: its environment is the tenant's, which packages read",
     "runtime/sandbox/importer.py": "sets the zygote's time zone, before the first fork; reads nothing",
 }
 

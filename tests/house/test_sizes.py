@@ -21,7 +21,6 @@ WIDE_SIGNATURES: dict[str, str] = {}
 # folder: why it may hold more
 FULL_FOLDERS: dict[str, str] = {
     "tests/contracts": "one suite per port and per face that clients see",
-    "tests/escapes": "one file per kind of guest and what it may reach",
     "tests/units": "one file per room of the house, named after it",
     "tests/walks": "one file per thing that somebody does with a server",
 }

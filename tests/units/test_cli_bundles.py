@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from control_plane.cli.bundles import STARTER, find_bundle, fingerprint, init, pack, read_bundle
+from control_plane.cli.bundles import (
+    STARTER,
+    find_bundle,
+    fingerprint,
+    init,
+    pack,
+    package_files,
+    read_bundle,
+)
 from control_plane.cli.client import Refused
 
 
@@ -25,6 +33,17 @@ def test_a_bundle_is_the_folder_functions(tmp_path: Path) -> None:
 def test_a_folder_with_modules_is_a_bundle_itself(tmp_path: Path) -> None:
     _write(tmp_path, "http.py")
     assert find_bundle(tmp_path) == tmp_path
+
+
+def test_files_of_packages_count_where_modules_use_them() -> None:
+    asking = {"requirements.txt": b"idna", "package.json": b"{}", "m.py": b"x = 1"}
+    assert package_files(asking) == []
+    assert package_files({**asking, "a.py": b"'use node'"}) == ["requirements.txt"]
+    assert package_files({**asking, "a.py": b"'use node'", "b.mjs": b"'use node'"}) == [
+        "requirements.txt",
+        "package.json",
+    ]
+    assert package_files({"a.py": b"'use node'"}) == []
 
 
 def test_a_folder_without_modules_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.protocol.declaration import Kind, Shape, Visibility
+from runtime.protocol import values
+from runtime.protocol.declaration import Calendar, CronDeclaration, Interval, Kind, Shape, Visibility
 from tests.units.guests import Host
 
 MANNERS = pytest.mark.parametrize("manners", [True, False], ids=["with manners", "without manners"])
@@ -222,18 +223,49 @@ def test_an_error_at_import_shows_the_deepest_line_of_the_bundle(host: Host) -> 
     assert found == [("b.py", 2, "KeyError: 'x'")]
 
 
-def test_a_node_module_is_refused_by_name(host: Host) -> None:
-    found = refused(host, m="# a comment\n'use node'\nimport os")
-    assert found[0][:2] == ("m.py", 2)
-    assert "not supported by this version" in found[0][2]
-    found = [(one.file, one.line, one.message) for one in host.load_refused({"m.mjs": '// hi\n"use node";'})]
-    assert found[0][0] == "m.mjs"
+CRONS = "from runtime import *\nfrom .jobs import sweep\ncrons = Crons()\n"
+JOBS = "from runtime import *\n@internal_mutation\nasync def sweep(ctx): pass\n@query\nasync def look(ctx): pass\n"
 
 
-@pytest.mark.parametrize("name", ["crons"])
-def test_files_of_later_versions_are_refused(host: Host, name: str) -> None:
-    found = refused(host, **{name: "x = 1"})
-    assert "not supported by this version" in found[0][2]
+def test_crons_are_declared_with_their_place(host: Host) -> None:
+    code = CRONS + "crons.interval('a', sweep, {'n': 1}, minutes=2)\ncrons.daily('b', internal.jobs.sweep, hour=3)\n"
+    found = host.load({"crons.py": code, "jobs.py": JOBS}).crons
+    assert found == (
+        CronDeclaration("a", Interval(120), "jobs:sweep", values.encode({"n": 1}), "crons.py", 4),
+        CronDeclaration("b", Calendar("0 3 * * *", "UTC"), "jobs:sweep", values.encode({}), "crons.py", 5),
+    )
+
+
+@pytest.mark.parametrize(
+    "line, word",
+    [
+        ("crons.interval('a', sweep, seconds=0)", "seconds"),
+        ("crons.interval('a', sweep)", "one of them"),
+        ("crons.cron('a', '* * *', sweep)", "five"),
+        ("crons.daily('a', look, hour=1)", "a query"),
+    ],
+)
+def test_a_wrong_cron_is_found_at_its_line(host: Host, line: str, word: str) -> None:
+    found = refused(host, crons=CRONS + "from .jobs import look\n" + line, jobs=JOBS)
+    assert found[0][:2] == ("crons.py", 5)
+    assert word in found[0][2]
+
+
+def test_a_cron_of_a_function_without_a_path_is_found_at_its_line(host: Host) -> None:
+    code = (
+        CRONS
+        + "\ndef make():\n  async def inner(ctx): pass\n  return mutation(inner)\ncrons.daily('a', make(), hour=1)"
+    )
+    found = refused(host, crons=code, jobs=JOBS)
+    assert found[0][:2] == ("crons.py", 8)
+    assert "has no path" in found[0][2]
+
+
+@pytest.mark.parametrize("code", ["x = 1", "crons = 5"])
+def test_crons_py_must_define_crons(host: Host, code: str) -> None:
+    found = refused(host, crons=code)
+    assert found[0][:2] == ("crons.py", 1)
+    assert "crons = Crons()" in found[0][2]
 
 
 @pytest.mark.parametrize("code, line", [("x = 1", 1), ("x = 1\nhttp = 5", 2)])

@@ -1,8 +1,10 @@
 """The parts of a server in processes of their own: a control plane, a router, workers, one database and one Redis."""
 
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.adapters.queue.connecting import thread_client
 from tests.conftest import LiveServer, Tenant
 from tests.postgres_server import PostgresServer
 
@@ -144,6 +147,26 @@ def test_a_redis_that_is_killed_and_comes_back_empty_loses_nothing(parts: Parts)
     parts.redis = parts.start_redis()
     wait_until(lambda: len(done(tenant)) == 100)
     assert done(tenant) == sorted([*range(50), *range(50)])
+
+
+def test_an_embedded_queue_dies_with_its_server_and_is_started_again_when_it_dies_alone(own_server: LiveServer) -> None:
+    found = re.search(r"the queue is embedded: .*, on (\S+)", own_server.words())
+    assert found is not None
+    sock = Path(found[1])
+    assert sock.parent.stat().st_mode & 0o777 == 0o700
+
+    def answers() -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(sock)) == 0
+
+    tenant = own_server.tenant(JOBS)
+    with thread_client(f"unix://{sock}", tries=0) as client:
+        client.shutdown(nosave=True)
+    tenant.run("jobs:later", {"count": 5, "delay": 0})
+    wait_until(lambda: len(done(tenant)) == 5)
+    assert answers()
+    own_server.kill()
+    wait_until(lambda: not answers())
 
 
 @pytest.mark.parametrize("part", ["router", "control-plane", "worker"])

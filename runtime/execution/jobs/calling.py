@@ -34,6 +34,10 @@ class Runs(Protocol):
 class Crons(Protocol):
     """Who looks after crons."""
 
+    async def attend(self, deployment: Deployment) -> None:
+        """Make sure that the crons are those of the version that is active."""
+        ...
+
     async def begin(self, deployment: Deployment) -> int:
         """Write down a run of every cron that is due (or skip it), move its duty, and say how many were looked at."""
         ...
@@ -79,7 +83,7 @@ class Caller:
             return found.message
         if found.kind is Kind.QUERY:
             return f"{path} is a query: only mutations and actions can be scheduled"
-        invocation = Invocation(deployment, version, path, found.kind, bytes(job.args[0]), self._ids.next(), job=job.id)
+        invocation = Invocation(deployment, version, path, found.kind, bytes(job.args[0]), self._id(job), job=job.id)
         return Call(invocation, duty, job)
 
     def tell(self, call: Call, began: float, outcome: Outcome) -> None:
@@ -110,10 +114,13 @@ class Caller:
             Level.ERROR,
             text,
             kind="request",
-            request_id=RequestId(self._ids.next()),
+            request_id=self._id(job),
             function=job.name[:200],
         )
         self._logs.write(name, entry)
+
+    def _id(self, job: Job) -> RequestId:
+        return RequestId(job.request) if job.request is not None else self._ids.next()
 
 
 def words(failure: Failure) -> str:

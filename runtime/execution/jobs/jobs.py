@@ -88,9 +88,11 @@ class Jobs:
             return await self.next(name)
 
     async def next(self, name: DeploymentName) -> float | None:
-        """The next moment when there is something to do, without doing anything."""
-        if await self._working(name) is None:
+        """The next moment when there is something to do, without doing any of it."""
+        deployment = await self._working(name)
+        if deployment is None:
             return None
+        await self._attend_crons(deployment)
         transaction = await self._transactions.begin(name)
         try:
             moments = [await self._first(transaction, lane) for lane in Lane]
@@ -120,6 +122,14 @@ class Jobs:
             await self.crons.begin(deployment)
         except CommitConflict:
             log.info("the crons of %s are looked at again: others wrote there meanwhile", deployment.name)
+
+    async def _attend_crons(self, deployment: Deployment) -> None:
+        if self.crons is None:
+            return
+        try:
+            await self.crons.attend(deployment)
+        except CommitConflict:
+            log.info("the crons of %s are settled later: others wrote there meanwhile", deployment.name)
 
     # --- what is due --------------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Ledger:
         def change(transaction: Transaction, job: Job) -> Job:
             until = transaction.now + limits.SCHEDULED_LEASE
             put_duty(transaction, duty, msgspec.structs.replace(duty, at=until, token=lease.token))
-            running = job.running()
+            running = job.running(transaction.now)
             put_job(transaction, job, running)
             return running
 

@@ -35,7 +35,7 @@ class MutationRun:
         if duty.at > transaction.now or await find_duty(transaction, duty.id) != duty:
             return _ELSEWHERE
         # Whoever changes the document changes the duty: it is still as it was when the call was prepared.
-        put_job(transaction, job, job.running())
+        put_job(transaction, job, job.running(transaction.now))
         self._token = transaction.savepoint()
         return None
 
@@ -45,7 +45,7 @@ class MutationRun:
         if isinstance(outcome, Failed):
             transaction.rollback(self._token)
             kind, error = FAILED, words(outcome.failure)
-        ended = write_end(transaction, self._call.job.running(), self._call.duty, kind, error)
+        ended = write_end(transaction, self._call.job.running(transaction.now), self._call.duty, kind, error)
         self._settled(ended, transaction, self._call.invocation.request_id)
         return True
 

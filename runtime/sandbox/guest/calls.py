@@ -25,6 +25,7 @@ from runtime.protocol import values
 from runtime.protocol.declaration import Kind
 from runtime.protocol.framing import frame
 from runtime.protocol.messages import (
+    Answer,
     CallFunction,
     Failed,
     Failure,
@@ -33,10 +34,10 @@ from runtime.protocol.messages import (
     Reason,
     Refuse,
     Returned,
+    Stop,
     Syscall,
 )
 from runtime.protocol.user_identity import UserIdentity
-from runtime.sandbox.guest.loop import GuestLoop
 from runtime.sandbox.guest.tracebacks import CallMistake, clean, describe, failure_of, frames_of
 from runtime.sdk.auth.identity import InvalidToken
 from runtime.sdk.context import ActionCtx, MutationCtx, QueryCtx
@@ -64,14 +65,34 @@ _CONTEXTS: dict[Kind, Callable[[Running], Any]] = {
 class Desk:
     """What all calls of one guest share: the loop, the way to the host, what was loaded, who is being served."""
 
-    def __init__(self, loop: GuestLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable[[bytes], None]) -> None:
         self.loop = loop
-        self.send: Callable[[bytes], None] = loop.send
+        self.send = send
         self.deployment = ""
         self.functions: dict[str, RegisteredFunction] = {}
         self.sources: dict[str, list[str]] = {}
         self.conversations: dict[int, Conversation] = {}
         self._own_lines = 0
+
+    # A message for a conversation that has just ended was under way when its last word was: it is dropped.
+
+    def answer(self, message: Answer) -> None:
+        """The host has answered a syscall."""
+        call = self.conversations.get(message.cid)
+        if call is not None:
+            call.answered(message.sid, message.value)
+
+    def refuse(self, message: Refuse) -> None:
+        """The host has refused a syscall."""
+        call = self.conversations.get(message.cid)
+        if call is not None:
+            call.refused(message)
+
+    def stop(self, message: Stop) -> None:
+        """A deadline has passed."""
+        call = self.conversations.get(message.cid)
+        if call is not None:
+            call.stop()
 
     def own_line(self, level: Level, text: str) -> None:
         """Log a line that belongs to no call: import time, or work that outlived its call."""
@@ -97,6 +118,7 @@ class Conversation(Running):
     task: "asyncio.Task[None]"
     ended = False
     stopped = False
+    grace = limits.STOP_GRACE / 2000  # seconds from `stop` to the end, whatever the work does
     _lines = 0
     _sid = 0
     _open: "dict[int, asyncio.Future[Any]] | None" = None
@@ -208,7 +230,7 @@ class Conversation(Running):
         if not self.stopped:
             self.stopped = True
             self.task.cancel()
-            self.desk.loop.call_later(limits.STOP_GRACE / 2000, self._give_up)
+            self.desk.loop.call_later(self.grace, self._give_up)
 
     def _give_up(self) -> None:
         if not self.ended:
@@ -296,7 +318,7 @@ class FunctionCall(Conversation):
         try:
             function = self._function(message.path, message.kind)
             args = self._arguments(function, message.args)
-            result = function.handler(_CONTEXTS[message.kind](self), **args)
+            result = self._invoke(function, args)
             if type(result) is CoroutineType:
                 result = await result
             else:
@@ -308,6 +330,9 @@ class FunctionCall(Conversation):
             self.fail(error)
         else:
             self.end(last_word)
+
+    def _invoke(self, function: RegisteredFunction, args: Any) -> Any:
+        return function.handler(_CONTEXTS[function.kind](self), **args)
 
     def _function(self, path: str, kind: Kind) -> RegisteredFunction:
         function = self.desk.functions.get(path)

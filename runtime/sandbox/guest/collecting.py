@@ -18,6 +18,7 @@ from typing import Any
 from runtime import limits
 from runtime.protocol.declaration import (
     Cors,
+    CronDeclaration,
     Diagnostic,
     FunctionDeclaration,
     Kind,
@@ -30,6 +31,7 @@ from runtime.sandbox.guest import asgi
 from runtime.sandbox.guest.http_calls import Route
 from runtime.sandbox.guest.tracebacks import MARK
 from runtime.sdk.auth.providers import AuthConfig
+from runtime.sdk.crons import CronError, Crons
 from runtime.sdk.data.schema import Schema
 from runtime.sdk.functions import RegisteredFunction
 from runtime.sdk.router import HttpRouter, RouteEntry, RouteError
@@ -48,6 +50,7 @@ class Collected:
     cors: Cors | None = None
     auth: tuple[Provider, ...] | None = None
     schema: SchemaDeclaration | None = None
+    crons: tuple[CronDeclaration, ...] = ()
     wrong: list[Diagnostic] = field(default_factory=list)
 
 
@@ -67,6 +70,8 @@ def collect(
             _collect_providers(getattr(modules[dotted], "auth_config", None), found)
         elif path == "schema.py":
             _collect_schema(getattr(modules[dotted], "schema", None), found)
+        elif path == "crons.py":
+            _collect_crons(getattr(modules[dotted], "crons", None), found)
     _count(found)
     return found
 
@@ -177,6 +182,25 @@ def _collect_schema(schema: Any, found: Collected) -> None:
     if schema is not None:
         text += f"; it is of type {type(schema).__name__}"
     found.wrong.append(Diagnostic("schema.py", 1, text))
+
+
+def _collect_crons(crons: Any, found: Collected) -> None:
+    if not isinstance(crons, Crons):
+        text = "crons.py must define `crons`: crons = Crons()"
+        if crons is not None:
+            text += f"; it is of type {type(crons).__name__}"
+        found.wrong.append(Diagnostic("crons.py", 1, text))
+        return
+    declared = []
+    for entry in crons.entries:
+        file = entry.file.removeprefix(MARK)
+        try:
+            path = entry.path
+        except CronError as error:
+            found.wrong.append(Diagnostic(file, error.line, str(error)))
+            continue
+        declared.append(CronDeclaration(entry.name, entry.schedule, path, entry.args, file, entry.line))
+    found.crons = tuple(declared)
 
 
 def _count(found: Collected) -> None:

@@ -9,6 +9,7 @@ Rules
 2. With manners, modules see curated builtins and curated modules only; without, those of the process. The kernel's wall
    stands in both cases.
 3. While a bundle is imported the clock is frozen, random is seeded and nothing can be asked of the host.
+4. Node-style modules are listed and not read: nothing here imports them, and no other module may.
 """
 
 import ast
@@ -25,8 +26,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from runtime import limits
-from runtime.protocol.declaration import Declaration, Diagnostic
+from runtime.protocol.declaration import Declaration, Diagnostic, Engine
 from runtime.protocol.messages import Level, Load
+from runtime.protocol.node_style import engine_of, module_of
 from runtime.sandbox import gate, importer
 from runtime.sandbox.guest.collecting import collect
 from runtime.sandbox.guest.http_calls import Route
@@ -37,9 +39,14 @@ from runtime.sdk.running import RUNNING, Running
 
 PACKAGE = "_bundle"
 _MODULE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py\Z")
-_NODE_SCRIPT = re.compile(r"\A(?:\s+|//[^\n]*\n|/\*.*?\*/)*(['\"])use node\1", re.DOTALL)
-_LATER = {"crons.py": "crons"}
+_SCRIPT = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.m?js\Z")
 _SEED = 20
+_NEVER_NODE_STYLE = {
+    "http.py": "routes are made",
+    "schema.py": "the schema is made",
+    "crons.py": "crons are made",
+    "auth_config.py": "identity providers are named",
+}
 
 
 class Refused(Exception):
@@ -61,10 +68,11 @@ class Bundle:
 
 @dataclass(slots=True)
 class _Parsed:
-    """The modules of a bundle before anything ran: dotted name → code, and what was wrong."""
+    """The modules of a bundle before anything ran: dotted name → file and code, and what was wrong."""
 
     files: dict[str, str] = field(default_factory=dict)
     code: dict[str, CodeType] = field(default_factory=dict)
+    node_style: dict[str, str] = field(default_factory=dict)
     wrong: list[Diagnostic] = field(default_factory=list)
     warnings: list[Diagnostic] = field(default_factory=list)
 
@@ -85,6 +93,8 @@ def load(message: Load, sources: dict[str, list[str]], log: Callable[[Level, str
         warnings=tuple(parsed.warnings),
         auth=collected.auth,
         schema=collected.schema,
+        crons=collected.crons,
+        node_style=tuple(sorted(parsed.node_style.values())),
     )
     return Bundle(declaration, collected.callables, collected.handlers)
 
@@ -94,20 +104,36 @@ def load(message: Load, sources: dict[str, list[str]], log: Callable[[Level, str
 
 def _parse(message: Load, sources: dict[str, list[str]]) -> _Parsed:
     parsed, files = _Parsed(), message.bundle
-    for path in sorted(files):
-        if path.endswith((".js", ".mjs")):
-            if _NODE_SCRIPT.match(files[path].decode(errors="replace")):
-                parsed.wrong.append(_node_style(path, 1))
-        elif path in _LATER:
-            text = f"{_LATER[path]} ({path}) are not supported by this version of the server yet; remove the file"
-            parsed.wrong.append(Diagnostic(path, 1, text))
-        elif _MODULE.match(path):
+    left = {path for path, data in files.items() if engine_of(path, data) is not Engine.ISOLATE}
+    for path in sorted(left):
+        _leave_to_workers(path, parsed)
+    for path in sorted(files.keys() - left):
+        if _MODULE.match(path):
             _parse_module(path, message, sources, parsed)
         elif path.endswith(".py"):
             text = f"{path} is not imported: the name of a module is made of letters, digits and underscores"
             parsed.warnings.append(Diagnostic(path, 1, text))
-    parsed.wrong.extend(_ambiguous(parsed.files))
+    parsed.wrong.extend(_ambiguous(parsed.files | parsed.node_style))
+    for name in parsed.files.keys() & parsed.node_style:
+        parsed.wrong.append(_same_name(parsed.files[name], parsed.node_style[name]))
     return parsed
+
+
+def _same_name(one: str, other: str) -> Diagnostic:
+    return Diagnostic(other, 1, f"{one} and {other} have the same name, and so would their functions: rename one")
+
+
+def _leave_to_workers(path: str, parsed: _Parsed) -> None:
+    if path in _NEVER_NODE_STYLE:
+        text = f'{path} cannot begin with "use node": {_NEVER_NODE_STYLE[path]} where the bundle is loaded'
+        parsed.wrong.append(Diagnostic(path, 1, text))
+    elif _MODULE.match(path) or _SCRIPT.match(path):
+        same = parsed.node_style.setdefault(_dotted(path), path)
+        if same != path:
+            parsed.wrong.append(_same_name(same, path))
+    else:
+        text = f"{path} is not run: the name of a module is made of letters, digits and underscores"
+        parsed.warnings.append(Diagnostic(path, 1, text))
 
 
 def _parse_module(path: str, message: Load, sources: dict[str, list[str]], parsed: _Parsed) -> None:
@@ -121,11 +147,8 @@ def _parse_module(path: str, message: Load, sources: dict[str, list[str]], parse
             parsed.code[name] = compile(data, MARK + path, "exec", dont_inherit=True)
             return
         tree = ast.parse(data, MARK + path)
-        first = tree.body[0] if tree.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.value.value == "use node":
-            parsed.wrong.append(_node_style(path, first.lineno))
-            return
         refused = gate.check(path, tree) if message.manners else []
+        refused += _imports_of_workers(path, tree, parsed.node_style)
         parsed.wrong.extend(refused)
         if not refused:
             name = _dotted(path)
@@ -138,21 +161,37 @@ def _parse_module(path: str, message: Load, sources: dict[str, list[str]], parse
         parsed.wrong.append(Diagnostic(path, 1, f"this file cannot be compiled: {describe(error)}"))
 
 
-def _node_style(path: str, line: int) -> Diagnostic:
-    return Diagnostic(
-        path, line, 'modules that begin with "use node" are not supported by this version of the server yet'
-    )
+def _imports_of_workers(path: str, tree: ast.Module, node_style: Mapping[str, str]) -> Iterator[Diagnostic]:
+    """Find the import statements of an ordinary module that name a Node-style one."""
+    if not node_style:
+        return
+    package = _dotted(path).split(".")
+    if not path.endswith("__init__.py"):
+        package.pop()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not 0 < node.level <= len(package):
+            continue
+        parts = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+        named = ".".join(part for part in parts if part)
+        for name in (named, *(f"{named}.{one.name}" for one in node.names)):
+            if name in node_style:
+                module = module_of(node_style[name]).replace("/", ".")
+                text = (
+                    f'{node_style[name]} begins with "use node" and cannot be imported here: '
+                    f"refer to its functions as internal.{module}.name, api.{module}.name or by a string"
+                )
+                yield Diagnostic(path, node.lineno, text)
 
 
 def _ambiguous(files: Mapping[str, str]) -> Iterator[Diagnostic]:
     for name, path in files.items():
-        folder = path.removesuffix(".py") + "/"
+        folder = module_of(path) + "/"
         if not path.endswith("__init__.py") and any(other.startswith(folder) for other in files.values()):
             yield Diagnostic(path, 1, f"{path} and the folder {folder} have the same name: rename one of them ({name})")
 
 
 def _dotted(path: str) -> str:
-    dotted = f"{PACKAGE}.{path.removesuffix('.py').replace('/', '.')}"
+    dotted = f"{PACKAGE}.{module_of(path).replace('/', '.')}"
     return dotted.removesuffix(".__init__")
 
 

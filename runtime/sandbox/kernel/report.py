@@ -32,7 +32,7 @@ _UIDS = (range(0x7000_0000, 0x7000_0000 + (1 << 22)), range(65534, 65535))
 _CAP_SETGID, _CAP_SETUID, _CAP_KILL = 6, 7, 5
 
 
-class _Hole(Exception):
+class Hole(Exception):
     """What the layer should have stopped was not stopped."""
 
 
@@ -49,24 +49,24 @@ def examine() -> tuple[Plan, tuple[Layer, ...]]:
     deny_all = landlock.DenyAll(processor, abi) if abi else None
     plan = Plan(processor, seccomp.Filter(processor, seccomp.build(processor)), deny_all, None)
 
-    landlock_layer = _tried("landlock", Requirement.RECOMMENDED, lambda: _try_landlock(plan, abi))
+    landlock_layer = tried("landlock", Requirement.RECOMMENDED, lambda: _try_landlock(plan, abi))
     if not landlock_layer.holds:
         plan = replace(plan, landlock=None)
     plan, uid_layer = _choose_uids(plan)
     return plan, (
-        _tried("no_new_privileges", Requirement.MANDATORY, _try_no_new_privileges),
+        tried("no_new_privileges", Requirement.MANDATORY, _try_no_new_privileges),
         _try_filter(plan),
-        _tried("rlimits", Requirement.MANDATORY, _try_limits),
-        _tried("closed_descriptors", Requirement.MANDATORY, _try_closed_descriptors),
-        _tried("empty_environment", Requirement.MANDATORY, _try_environment),
-        _tried("no_capabilities", Requirement.MANDATORY, partial(_try_capabilities, plan)),
-        _tried("parent_death", Requirement.MANDATORY, _try_parent_death),
-        _tried("self_proof", Requirement.MANDATORY, partial(_try_everything, plan)),
+        tried("rlimits", Requirement.MANDATORY, _try_limits),
+        tried("closed_descriptors", Requirement.MANDATORY, _try_closed_descriptors),
+        tried("empty_environment", Requirement.MANDATORY, _try_environment),
+        tried("no_capabilities", Requirement.MANDATORY, partial(_try_capabilities, plan)),
+        tried("parent_death", Requirement.MANDATORY, _try_parent_death),
+        tried("self_proof", Requirement.MANDATORY, partial(_try_everything, plan)),
         landlock_layer,
-        _tried("no_executable_memory", Requirement.EXTRA, _try_executable_memory),
-        _tried("bounding_set", Requirement.EXTRA, _try_bounding_set),
+        tried("no_executable_memory", Requirement.EXTRA, _try_executable_memory),
+        tried("bounding_set", Requirement.EXTRA, _try_bounding_set),
         uid_layer,
-        _tried("namespaces", Requirement.EXTRA, partial(_try_namespaces, plan)),
+        tried("namespaces", Requirement.EXTRA, partial(_try_namespaces, plan)),
         Layer("cgroup", Requirement.EXTRA, False, "not used; memory is bounded by rlimits, CPU by the host's watchdog"),
     )
 
@@ -80,7 +80,7 @@ def _in_child(attempt: Callable[[], str]) -> _Outcome:
             os.dup2(writer, CHANNEL)
             try:
                 text, status = attempt(), 0
-            except (OSError, _Hole, RuntimeError, MemoryError) as error:
+            except (OSError, Hole, RuntimeError, MemoryError) as error:
                 text, status = str(error), 1
             os.write(CHANNEL, text.encode()[:4000])
             os._exit(status)
@@ -91,25 +91,27 @@ def _in_child(attempt: Callable[[], str]) -> _Outcome:
     return _Outcome(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text)
 
 
-def _tried(name: str, requirement: Requirement, attempt: Callable[[], str]) -> Layer:
+def tried(name: str, requirement: Requirement, attempt: Callable[[], str]) -> Layer:
+    """Run an attempt in a child process; the layer holds if it returns, and its text is the detail."""
     outcome = _in_child(attempt)
     return Layer(name, requirement, outcome.status == 0, outcome.text or f"the trial ended with {outcome.status}")
 
 
-def _expect(refused: type[OSError], attempt: Callable[[], object], what: str) -> None:
+def expect(refused: type[OSError], attempt: Callable[[], object], what: str) -> None:
+    """Raise `Hole` unless the attempt is refused in this way."""
     try:
         attempt()
     except refused:
         return
     except OSError as error:
-        raise _Hole(f"{what}: {error}") from None
-    raise _Hole(f"{what} was permitted")
+        raise Hole(f"{what}: {error}") from None
+    raise Hole(f"{what} was permitted")
 
 
 def _try_no_new_privileges() -> str:
     prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     if prctl(libc.PR_GET_NO_NEW_PRIVS) != 1:
-        raise _Hole("the kernel does not remember it")
+        raise Hole("the kernel does not remember it")
     return "set, and cannot be cleared"
 
 
@@ -130,7 +132,7 @@ def _try_filter(plan: Plan) -> Layer:
         prctl(libc.PR_GET_DUMPABLE)
         return "prctl was permitted"
 
-    layer = _tried("seccomp", Requirement.MANDATORY, polite)
+    layer = tried("seccomp", Requirement.MANDATORY, polite)
     death = _in_child(deadly)
     if layer.holds and death.status != -signal.SIGSYS:
         return Layer(layer.name, layer.requirement, False, f"a hostile call did not kill: {death.text}")
@@ -144,9 +146,9 @@ def _try_limits() -> str:
     except MemoryError:
         pass
     else:
-        raise _Hole("memory past the limit was given")
+        raise Hole("memory past the limit was given")
     if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
-        raise _Hole("core dumps are not off")
+        raise Hole("core dumps are not off")
     return f"an isolate may add {GUEST_MEMORY // MIB} MiB; no files, core dumps, processes or further descriptors"
 
 
@@ -154,25 +156,26 @@ def _try_closed_descriptors() -> str:
     # Descriptor 3 is the way back; it stands for channel and standard error, both.
     lockdown.keep_only(os.dup(CHANNEL), os.dup(CHANNEL))
     for descriptor in (0, 1, *range(4, 64)):
-        _expect(OSError, partial(os.fstat, descriptor), f"descriptor {descriptor}")
+        expect(OSError, partial(os.fstat, descriptor), f"descriptor {descriptor}")
     return "an isolate holds its channel and its standard error"
 
 
 def _try_environment() -> str:
     extra = sorted(set(os.environ) - ENVIRONMENT)
     if extra:
-        raise _Hole(f"{len(extra)} variables are set that should not be: {', '.join(extra[:5])}")
+        raise Hole(f"{len(extra)} variables are set that should not be: {', '.join(extra[:5])}")
     return "nothing but language, time zone and hash seed"
 
 
 def _try_capabilities(plan: Plan) -> str:
     lockdown.drop_capabilities(plan.processor)
-    if _effective_capabilities():
-        raise _Hole("capabilities are left")
+    if capabilities():
+        raise Hole("capabilities are left")
     return "all given up"
 
 
-def _effective_capabilities() -> int:
+def capabilities() -> int:
+    """The capabilities that this process has in effect, as bits."""
     with open("/proc/self/status", encoding="ascii") as status:
         return next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
 
@@ -192,7 +195,7 @@ def _try_parent_death() -> str:
     os.close(writer)
     # The orphan holds the other end of both pipes: they end when it does, or never.
     if os.read(reader, 1):
-        raise _Hole("a child said more than it should")
+        raise Hole("a child said more than it should")
     return "a process ends with its parent"
 
 
@@ -206,25 +209,25 @@ def _try_everything(plan: Plan) -> str:
 
 def _try_landlock(plan: Plan, abi: int) -> str:
     if plan.landlock is None:
-        raise _Hole("this kernel has none, or hides it")
+        raise Hole("this kernel has none, or hides it")
     prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     plan.landlock.put_on()
-    _expect(PermissionError, lambda: os.listdir("/"), "listing a directory")
+    expect(PermissionError, lambda: os.listdir("/"), "listing a directory")
     if abi >= 6:
-        _expect(PermissionError, lambda: os.kill(os.getppid(), 0), "a signal to the parent")
+        expect(PermissionError, lambda: os.kill(os.getppid(), 0), "a signal to the parent")
     covered = "files, TCP, abstract sockets, signals" if abi >= 6 else "files, TCP" if abi >= 4 else "files"
     return f"version {abi}: {covered}"
 
 
 def _try_executable_memory() -> str:
     if not lockdown.refuse_new_executable_memory():
-        raise _Hole("this kernel cannot (Linux 6.3 can); the filter refuses it as well")
+        raise Hole("this kernel cannot (Linux 6.3 can); the filter refuses it as well")
     return "the kernel refuses to make written memory executable"
 
 
 def _try_bounding_set() -> str:
     if not lockdown.give_up_the_bounding_set():
-        raise _Hole("not permitted; no_new_privileges covers it")
+        raise Hole("not permitted; no_new_privileges covers it")
     return "empty: no capability can come back"
 
 
@@ -232,10 +235,10 @@ def _choose_uids(plan: Plan) -> tuple[Plan, Layer]:
     needed = (1 << _CAP_SETUID) | (1 << _CAP_SETGID) | (1 << _CAP_KILL)
     layer = Layer("other_uid", Requirement.EXTRA, False, "not permitted; isolates run as the server's user")
     # Without the last of the three the host could not end an isolate that has another uid.
-    if os.getuid() != 0 or _effective_capabilities() & needed != needed:
+    if os.getuid() != 0 or capabilities() & needed != needed:
         return plan, layer
     for uids in _UIDS:
-        layer = _tried("other_uid", Requirement.EXTRA, partial(_try_uid, uids))
+        layer = tried("other_uid", Requirement.EXTRA, partial(_try_uid, uids))
         if layer.holds:
             return replace(plan, uids=uids), layer
     return plan, layer
@@ -243,12 +246,12 @@ def _choose_uids(plan: Plan) -> tuple[Plan, Layer]:
 
 def _try_uid(uids: range) -> str:
     lockdown.become_nobody(uids[-1])
-    _expect(PermissionError, lambda: os.kill(os.getppid(), 0), "a signal to the parent")
+    expect(PermissionError, lambda: os.kill(os.getppid(), 0), "a signal to the parent")
     return "one for each isolate" if len(uids) > 1 else "nobody's"
 
 
 def _try_namespaces(plan: Plan) -> str:
     entered = lockdown.settle(plan)
     if not entered:
-        raise _Hole("this machine gives none")
+        raise Hole("this machine gives none")
     return ", ".join(entered)

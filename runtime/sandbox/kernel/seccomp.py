@@ -10,6 +10,7 @@ Rules
 """
 
 import ctypes
+import errno
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,6 +23,7 @@ ALLOW = 0x7FFF0000
 KILL = 0x80000000  # the whole process, not one thread
 EPERM = 0x00050000 | 1
 ENOSYS = 0x00050000 | 38
+NOTIFY = 0x7FC00000  # the call waits for the word of whoever holds the listener
 
 # Offsets in struct seccomp_data; both processors are little-endian.
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
@@ -29,6 +31,9 @@ _X32 = 0x40000000
 
 LOAD, AND, RETURN, GO, IF_EQUAL, IF_AT_LEAST = 0x20, 0x54, 0x06, 0x05, 0x15, 0x35
 _SET_MODE_FILTER = 1
+_NEW_LISTENER = 1 << 3
+# Linux 5.19: once somebody judges the call, only a deadly signal interrupts it; without it, it would be made twice.
+_WAIT_KILLABLE = 1 << 5
 
 
 class Step(NamedTuple):
@@ -43,13 +48,13 @@ class Step(NamedTuple):
 Program = list[Step]
 
 
-def build(processor: Processor) -> Program:
-    """Write the filter for one processor."""
+def build(processor: Processor, verdicts: dict[int, Program] | None = None) -> Program:
+    """Write the filter for one processor: an isolate's, or one of other verdicts by number; the rest is ENOSYS."""
     convention = [Step(LOAD, 0, 0, _ARCH), Step(IF_EQUAL, 1, 0, processor.audit), Step(RETURN, 0, 0, KILL)]
     number = [Step(LOAD, 0, 0, _NUMBER)]
     if processor.has_x32:
         number += [Step(IF_AT_LEAST, 0, 1, _X32), Step(RETURN, 0, 0, KILL)]
-    return convention + number + _search(_intervals(processor.numbers))
+    return convention + number + _search(_intervals(_verdicts(processor.numbers) if verdicts is None else verdicts))
 
 
 def _verdicts(numbers: dict[str, int]) -> dict[int, Program]:
@@ -60,9 +65,8 @@ def _verdicts(numbers: dict[str, int]) -> dict[int, Program]:
     return verdicts
 
 
-def _intervals(numbers: dict[str, int]) -> list[tuple[int, Program]]:
+def _intervals(verdicts: dict[int, Program]) -> list[tuple[int, Program]]:
     """Cut the line of numbers where the verdict changes: ``(first number, what to do from there on)``."""
-    verdicts = _verdicts(numbers)
     unknown = [Step(RETURN, 0, 0, ENOSYS)]
     every = ((number, verdicts.get(number, unknown)) for number in range(max(verdicts) + 2))
     return list(_where_it_changes(every))
@@ -139,3 +143,13 @@ class Filter:
     def put_on(self) -> None:
         """Bind this thread, and all that comes of it, to the program. There is no way back."""
         kernel_call("seccomp", self._number, _SET_MODE_FILTER, 0, self._address)
+
+    def put_on_with_listener(self) -> int:
+        """As `put_on`; return the descriptor on which calls that the program traps (`NOTIFY`) are heard of."""
+        try:
+            flags = _NEW_LISTENER | _WAIT_KILLABLE
+            return kernel_call("seccomp", self._number, _SET_MODE_FILTER, flags, self._address)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return kernel_call("seccomp", self._number, _SET_MODE_FILTER, _NEW_LISTENER, self._address)

@@ -6,12 +6,12 @@ that opens anything.
 Rules
 1. One print is one line, with its newlines kept; ``file=`` takes what has a ``write``, and then nothing is logged.
 2. A record becomes its message, and for an exception the bundle's own lines below it: paths of the host never show.
-3. A line written while no call is running goes nowhere.
+3. A line written while no call is running goes nowhere, unless somebody takes such lines (`take_strays`).
 """
 
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from runtime.protocol.messages import Level
@@ -23,10 +23,21 @@ class _Writable(Protocol):
     def write(self, text: str, /) -> object: ...
 
 
-def _write(level: Level, text: str) -> None:
+_strays: list[Callable[[Level, str], None]] = []
+
+
+def take_strays(write: Callable[[Level, str], None]) -> None:
+    """Give ``write`` every line that is written while no call is running."""
+    _strays[:] = [write]
+
+
+def write(level: Level, text: str) -> None:
+    """Keep one line of the running call."""
     running = RUNNING.get()
     if running is not None:
         running.log(level, text)
+    elif _strays:
+        _strays[0](level, text)
 
 
 def say(
@@ -42,7 +53,7 @@ def say(
     if file is not None:
         file.write(text + end)
     else:
-        _write(Level.INFO, text + end.removesuffix("\n"))
+        write(Level.INFO, text + end.removesuffix("\n"))
 
 
 class LogLines(logging.Handler):
@@ -56,7 +67,7 @@ class LogLines(logging.Handler):
             text = f"{record.msg!r} (its arguments do not fit: {error})"
         if record.exc_info and record.exc_info[1] is not None:
             text = f"{text}\n{describe(record.exc_info[1])}"
-        _write(_level(record.levelno), text)
+        write(_level(record.levelno), text)
 
 
 def describe(error: BaseException) -> str:

@@ -5,5 +5,6 @@
 `writing`      how a record begins, waits and ends: each change with its duty
 `outstanding`  how many wait?
 `entries`      ``scheduler.*``
+`cron_records` what is known of a cron, and of its last runs
 `overseeing`   what operators see and do
 """

@@ -92,6 +92,19 @@ class Overseer:
         finally:
             transaction.abandon()
 
+    async def find(self, name: DeploymentName, id: str) -> dict[str, Any]:
+        """One of them, as its document; raises `NotFound` when nothing has this id."""
+        parsed = parse_document_id(id)
+        transaction = await self._transactions.begin(name)
+        try:
+            job = await find_job(transaction, parsed) if parsed is not None and parsed.table == SCHEDULED else None
+        finally:
+            transaction.abandon()
+        if job is None:
+            raise NotFound(f"there is no scheduled function {id[:80]!r}: it never was, or was removed after its end")
+        found: dict[str, Any] = values.decode_own(encode_job(job))
+        return found
+
     async def cancel(self, name: DeploymentName, id: str) -> bool:
         """Cancel one, and say whether it had not ended yet; raises `NotFound` when nothing has this id."""
         try:

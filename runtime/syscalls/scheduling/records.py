@@ -48,7 +48,7 @@ class RetryTerms(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A scheduled function. Times are milliseconds since 1970."""
+    """A scheduled function. Times are milliseconds since 1970. Runs of crons know their request and start."""
 
     id: str = msgspec.field(name="_id")
     creation_time: float = msgspec.field(name="_creationTime")
@@ -60,6 +60,8 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     retry: RetryTerms | None = None
     attempts: int | None = None
     cron: str | None = None
+    request: str | None = None
+    started: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -82,10 +84,11 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         attempts = 0 if afresh and self.attempts is not None else self.attempts
         return msgspec.structs.replace(self, state=State(PENDING), completed_time=None, attempts=attempts)
 
-    def running(self) -> "Job":
-        """The same, while it runs."""
+    def running(self, at: float) -> "Job":
+        """The same, while it runs, since this moment."""
         attempts = None if self.attempts is None else self.attempts + 1
-        return msgspec.structs.replace(self, state=State(IN_PROGRESS), attempts=attempts)
+        started = None if self.cron is None else at
+        return msgspec.structs.replace(self, state=State(IN_PROGRESS), attempts=attempts, started=started)
 
     def done(self, kind: str, at: float, error: str | None = None) -> "Job":
         """The same, ended."""

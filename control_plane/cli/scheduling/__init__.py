@@ -1,0 +1,1 @@
+"""What runs later, and again and again: `schedules`, `crons`."""
