@@ -1,19 +1,21 @@
 """Who goes next when mutations of one deployment get in each other's way?
 
 A transaction that loses a race runs again, and could lose for ever. So the losers of a deployment run one at a time,
-and those who wait behind one another share a commit (`syscalls/convoy.py`). What has lost often of late need not lose
-first: a function that gets in its own way goes to the end of the line at once. And when even that does not help, all
-that come fresh wait behind those who keep losing.
+each with a commit of its own. Where that happens often it is different: a function that gets in its own way (it is
+*crowded*) need not lose first, but goes to the end of the line at once, and those who wait behind one another share a
+commit (`syscalls/convoy.py`). And when even that does not help, all that come fresh wait behind those who keep losing.
 
 Rules
 1. Nobody waits here who has not lost, unless its function has often done so (`_CROWDED`), or somebody keeps losing
    (`DESPERATE` times).
 2. A turn is held until its holder has joined the convoy or given up. Whoever waits is served in the order of arrival.
-3. A convoy leaves when nobody waits, or when it is full; the next one begins when it has landed, and sees it.
+3. A convoy leaves when nobody waits, or when it is full; the next one begins when it has landed, and sees it. Whoever
+   is not crowded has one for itself: a convoy is longer under way, and loses more easily.
 4. For what was lost in company nobody is blamed: it is tried again, in company `_TOGETHER` times, then alone.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Self
 from weakref import WeakValueDictionary
 
@@ -28,8 +30,8 @@ from runtime.syscalls.transaction import Transaction, Transactions
 
 DESPERATE = 3
 _TOGETHER = 2
-_CROWDED = 0.3
-_WEIGHT = 1 / 32  # of the newest experience
+_CROWDED = 0.25
+_WEIGHT = 1 / 24  # of the newest experience
 _FORGOTTEN = 0.01
 _REMEMBERED = 4_096  # functions
 
@@ -45,7 +47,7 @@ class _Line:
         self._waiting = 0
         self._convoy: Convoy | None = None
 
-    async def board(self, alone: bool) -> Place:
+    async def board(self, goes_alone: Callable[[], bool]) -> Place:
         """Wait for a turn, and take a place: in the convoy that is there, or in one of its own."""
         self._waiting += 1
         try:
@@ -56,6 +58,7 @@ class _Line:
                 self._pass_on()
             raise
         self._waiting -= 1
+        alone = goes_alone()
         try:
             convoy = await self._open(alone)
         except BaseException:
@@ -138,8 +141,11 @@ class Turn:
         waits = self._lost or self._lost_together or self._line.desperate
         if not waits and not self._turns.is_crowded(self._name, self._path):
             return await self._turns.transactions.begin(self._name)
-        self._place = place = await self._line.board(self._lost_together > _TOGETHER)
+        self._place = place = await self._line.board(self._goes_alone)
         return self._turns.transactions.at(self._name, place)
+
+    def _goes_alone(self) -> bool:
+        return self._lost_together > _TOGETHER or not self._turns.is_crowded(self._name, self._path)
 
     async def stand_by(self, transaction: Transaction) -> None:
         """Wait until what this transaction was shown is true; raise `CommitConflict` when it will not be."""
@@ -166,7 +172,7 @@ class Turn:
         else:
             self._lost += 1
             self._turns.learn(self._name, self._path, True)
-        if not self._desperate and max(self._lost, self._lost_together) >= DESPERATE:
+        if self._lost >= DESPERATE and not self._desperate:
             self._desperate = True
             self._line.desperate += 1
         return self._lost < limits.COMMIT_ATTEMPTS
