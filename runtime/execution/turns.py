@@ -30,8 +30,8 @@ from runtime.syscalls.transaction import Transaction, Transactions
 
 DESPERATE = 3
 _TOGETHER = 2
-_CROWDED = 0.25
-_WEIGHT = 1 / 24  # of the newest experience
+_CROWDED = 1 / 3
+_WEIGHT = 1 / 32  # of the newest experience: chance alone makes nobody crowded
 _FORGOTTEN = 0.01
 _REMEMBERED = 4_096  # functions
 
