@@ -24,8 +24,8 @@ _MEMBERS = 16  # half of what a busy client has under way: the others come meanw
 _DOCUMENTS = 1_024
 _BYTES = 1 * limits.MIB
 _RANGES = 1_024
-_OPEN = 0.010  # seconds after which nobody begins in it any more
-_PATIENCE = 0.050  # seconds that those who are done wait for one who is not
+_OPEN = 0.030  # seconds after which nobody begins in it any more
+_PATIENCE = 0.060  # seconds that those who are done wait for one who is not
 
 
 class Convoy:
