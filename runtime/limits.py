@@ -214,6 +214,7 @@ BODY_WINDOW = Limit(1 * MIB, "bytes", "of a body under way and not yet taken by 
 GUEST_MEMORY = Limit(256 * MIB, "bytes", "that an isolate may add to its address space after the lock-down")
 GUEST_BACKLOG = Limit(64 * MIB, "bytes", "written to an isolate that does not read, before it is killed")
 GUEST_STDERR = Limit(64 * KIB, "bytes", "that an isolate may write to its standard error in its life")
+START_TIME = Limit(10_000, "ms", "from the wish for another isolate to its proof that it is locked down, before 503")
 ISOLATE_CALLS = Limit(1_000_000, "calls", "after which an isolate is retired: leaks and state end here")
 ISOLATE_AGE = Limit(3_600_000, "ms", "after which an isolate is retired")
 ISOLATE_IDLE = Limit(300_000, "ms", "without a call, after which an isolate is retired")
