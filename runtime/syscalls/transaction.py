@@ -54,7 +54,7 @@ class Transactions:
     def __init__(
         self, store: DocumentStore, clock: Clock, secret: bytes | None = None, agenda: Agenda | None = None
     ) -> None:
-        self._store = store
+        self.store = store
         self._clock = clock
         self._agenda = agenda
         self.listeners: list[Callable[[DeploymentName, Sequence[Write]], None]] = []
@@ -65,7 +65,7 @@ class Transactions:
 
     async def begin(self, name: DeploymentName) -> "Transaction":
         """A transaction that sees everything that anybody was told is committed."""
-        return Transaction(self, name, await self._store.snapshot(name), self._clock.now())
+        return Transaction(self, name, await self.store.snapshot(name), self._clock.now())
 
     def at(self, name: DeploymentName, moment: Snapshot) -> "Transaction":
         """A transaction that sees what ``moment`` shows, whose holder keeps it."""
@@ -80,7 +80,7 @@ class Transactions:
 
     async def table_name(self, name: DeploymentName, number: int) -> str:
         """What a table with this number is called, for somebody who is told about it."""
-        snapshot = await self._store.snapshot(name)
+        snapshot = await self.store.snapshot(name)
         key = BY_NUMBER + encode_value(number)
         page = await snapshot.read(KeyRange(key, key + NEXT), Order.ASCENDING, 1, 1)
         snapshot.release()
