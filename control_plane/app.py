@@ -35,6 +35,7 @@ from control_plane.routes import (
     versions,
 )
 from control_plane.routes.scheduling import crons, schedules
+from control_plane.routes.storage import files
 from runtime.errors import Stopping
 from runtime.names import RequestIds
 from runtime.ports import Clock
@@ -51,6 +52,7 @@ ROOMS: Sequence[ModuleType] = (
     functions,
     schedules,
     crons,
+    files,
     logs,
     data,
 )

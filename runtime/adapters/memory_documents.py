@@ -8,10 +8,10 @@ Rules
 2. Nothing here waits: what was committed is as durable as it will ever be.
 """
 
-import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from runtime.adapters.rivals import after_committers
 from runtime.errors import NotFound
 from runtime.names import DeploymentName
 from runtime.ports import Commit, Followed, KeyRange, Order, Page, Write
@@ -84,7 +84,7 @@ class MemorySnapshot:
         self._database.position = position = self._database.position + 1
         keys = sorted({key for write in writes for key in (*write.before, *write.after)})
         # Not now: who committed hears of it first.
-        asyncio.get_running_loop().call_soon(self._tell, Commit(position, keys))
+        after_committers(self._tell, Commit(position, keys))
         return position
 
     def release(self) -> None:

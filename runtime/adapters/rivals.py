@@ -4,11 +4,14 @@ Transactions are compared by what one has read and the other has written; every 
 these. Knows keys and ranges, and nothing of where they are kept.
 """
 
+import asyncio
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Protocol, TypeVarTuple, Unpack
 
 from runtime.ports import KeyRange, Write
+
+Heard = TypeVarTuple("Heard")
 
 Keys = list[bytes]
 """Sorted, of everything that was written."""
@@ -39,3 +42,10 @@ def keys_of(writes: Sequence[Write]) -> Iterator[bytes]:
         yield from write.before
         if write.after != write.before:
             yield from write.after
+
+
+def after_committers(tell: Callable[[Unpack[Heard]], object], *heard: *Heard) -> None:
+    """Tell others of a commit after those who have just been woken because of it, and those whom they wake at once:
+    some commit for many."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.call_soon, tell, *heard)

@@ -67,6 +67,10 @@ class _Cork:
         self.flush()
         self._transport.close()
 
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be. Asked after every answer: found by `__getattr__` it costs a microsecond."""
+        return self._transport.is_closing()
+
     def write_eof(self) -> None:
         """Say that nothing follows."""
         self.flush()

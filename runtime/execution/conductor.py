@@ -5,7 +5,8 @@ rooms in order, and nothing else.
 
 Rules
 1. A query or mutation whose isolate dies runs again, alone: nothing was committed, and if it was the reason it shows.
-2. A mutation whose commit meets a conflict runs again, at most `COMMIT_ATTEMPTS` times.
+2. A mutation whose commit meets a conflict runs again, at most `COMMIT_ATTEMPTS` times; what it lost in company
+   (`turns`) aside.
 3. Actions and HTTP actions are never run twice.
 4. What is settled with a mutation (`syscalls/settling`) is looked at before each attempt and written in its
    transaction.
@@ -22,7 +23,7 @@ import msgspec
 from runtime import limits
 from runtime.errors import CommitConflict, IsolateLost
 from runtime.execution.admission import Admission
-from runtime.execution.turns import Turns
+from runtime.execution.turns import Turn, Turns
 from runtime.execution.window import Window
 from runtime.invocation import (
     Deployment,
@@ -105,7 +106,7 @@ class Conductor:
         self._pool = rooms.pool
         self._admission = rooms.admission
         self._clock = rooms.clock
-        self._turns = Turns()
+        self._turns = Turns(rooms.transactions)
         self._tickets = Tickets()
         self._ids = ArgumentIds()
 
@@ -173,17 +174,12 @@ class Conductor:
         if not self._admission.take(deployment):
             await self._admission.wait(deployment)
         try:
-            for alone in (False, True):
+            transaction = begin()
+            try:
+                return await self._read(invocation, transaction), transaction
+            except IsolateLost:
                 transaction = begin()
-                try:
-                    isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
-                    return await self._converse(invocation, isolate, transaction, alone), transaction
-                except IsolateLost:
-                    if alone:
-                        raise
-                finally:
-                    transaction.abandon()
-            raise AssertionError("the second time it returns or raises")
+                return await self._read(invocation, transaction, alone=True), transaction
         finally:
             self._admission.give_back(deployment.name)
 
@@ -194,8 +190,10 @@ class Conductor:
 
     async def _run(self, invocation: Invocation, settlement: Settlement | None) -> Outcome:
         match invocation.kind:
-            case Kind.QUERY | Kind.MUTATION:
-                return await self._run_transaction(invocation, settlement)
+            case Kind.QUERY:
+                return await self._run_query(invocation)
+            case Kind.MUTATION:
+                return await self._run_mutation(invocation, settlement)
             case Kind.ACTION:
                 declared = invocation.version.functions.get(str(invocation.path))
                 if declared is not None and declared.engine is not Engine.ISOLATE:
@@ -214,43 +212,60 @@ class Conductor:
             return Failed(Failure(Reason.PROTOCOL, "NoWorker", what))
         return await self._rooms.errands.run(invocation)
 
-    async def _run_transaction(self, invocation: Invocation, settlement: Settlement | None) -> Outcome:
-        alone = False
-        with self._turns.of(invocation.deployment.name) as turn:
-            for attempt in range(limits.COMMIT_ATTEMPTS):
-                if invocation.kind is Kind.MUTATION:
-                    await turn.before(attempt)
-                try:
-                    return await self._attempt(invocation, alone, settlement)
-                except CommitConflict:
-                    if attempt + 1 == limits.COMMIT_ATTEMPTS:
-                        raise
-                except IsolateLost:
-                    if alone or attempt + 1 == limits.COMMIT_ATTEMPTS:
-                        raise
-                    alone = True
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _attempt(self, invocation: Invocation, alone: bool, settlement: Settlement | None) -> Outcome:
-        """Run a query or mutation once, from its snapshot to its commit."""
-        transaction = await self._rooms.transactions.begin(invocation.deployment.name)
+    async def _run_query(self, invocation: Invocation) -> Outcome:
+        begin, name = self._rooms.transactions.begin, invocation.deployment.name
         try:
-            if settlement is not None and (earlier := await settlement.recall(transaction)) is not None:
-                return earlier
+            return await self._read(invocation, await begin(name))
+        except IsolateLost:
+            return await self._read(invocation, await begin(name), alone=True)
+
+    async def _read(self, invocation: Invocation, transaction: Transaction, alone: bool = False) -> Outcome:
+        """Run a query in this transaction, and end it."""
+        try:
             isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
-            outcome = await self._converse(invocation, isolate, transaction, alone)
-            if invocation.kind is not Kind.MUTATION:
-                return outcome
-            succeeded = isinstance(outcome, Succeeded)
-            if succeeded if settlement is None else settlement.record(outcome, transaction):
-                await transaction.commit()
-                if settlement is not None:
-                    settlement.committed(transaction.position)
-            if isinstance(outcome, Succeeded):
-                return Succeeded(outcome.value, outcome.lines, transaction.position)
-            return outcome
+            return await self._converse(invocation, isolate, transaction, alone)
         finally:
             transaction.abandon()
+
+    async def _run_mutation(self, invocation: Invocation, settlement: Settlement | None) -> Outcome:
+        alone = False
+        with self._turns.of(invocation) as turn:
+            while True:
+                try:
+                    outcome = await self._attempt(invocation, alone, settlement, turn)
+                except CommitConflict:
+                    if not turn.may_try_again():
+                        raise
+                except IsolateLost:
+                    if alone:
+                        raise
+                    alone = True
+                else:
+                    turn.ran()
+                    return outcome
+
+    async def _attempt(self, invocation: Invocation, alone: bool, settlement: Settlement | None, turn: Turn) -> Outcome:
+        """Run a mutation once, from its snapshot to its commit."""
+        transaction = await turn.begin()
+        try:
+            outcome = None if settlement is None else await settlement.recall(transaction)
+            if outcome is not None:
+                shown = transaction.position
+                await turn.stand_by(transaction)
+                return outcome if transaction.position == shown else _at(outcome, transaction.position)
+            isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
+            outcome = await self._converse(invocation, isolate, transaction, alone)
+            if isinstance(outcome, Succeeded) if settlement is None else settlement.record(outcome, transaction):
+                await transaction.commit()
+                await turn.stand_by(transaction)
+                if settlement is not None:
+                    settlement.committed(transaction.position)
+            else:
+                await turn.stand_by(transaction)
+            return _at(outcome, transaction.position)
+        finally:
+            transaction.abandon()
+            turn.end()
 
     async def converse(self, invocation: Invocation, isolate: Isolate, seconds: float) -> Outcome:
         """Run an action in this very process, for at most so long; raises `IsolateLost`."""
@@ -307,6 +322,11 @@ class Conductor:
             Belongings() if transaction is None else None,
         )
         return Window(self._rooms.table, caller, function, self._rooms.logs, self._clock)
+
+
+def _at(outcome: Outcome, position: int) -> Outcome:
+    """The outcome of a mutation, with what it has seen or written last."""
+    return Succeeded(outcome.value, outcome.lines, position) if isinstance(outcome, Succeeded) else outcome
 
 
 class _GiveBack:

@@ -340,6 +340,7 @@ class Isolate(asyncio.Protocol):
                 if not self.ping_pending:
                     raise ProtocolViolation("Pong without a Ping")
                 self.ping_pending = False
+                self.process.step_up()
             case Ready():
                 if self._ready.done():
                     raise ProtocolViolation("Ready twice")

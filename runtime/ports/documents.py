@@ -103,8 +103,8 @@ class DocumentStore(Protocol):
     async def follow(self, name: DeploymentName, listener: Callable[[Commit], None]) -> Followed:
         """Tell of every commit from now on, in order, each once, those of other processes too (within a second).
 
-        Who committed hears of it first. A snapshot shows no commit that was not told, but for those whose committers
-        are about to hear. The listener is called on the loop and returns at once.
+        Who committed hears of it first, and those whom it wakes at once. A snapshot shows no commit that was not told,
+        but for those that are about to be. The listener is called on the loop and returns at once.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 `table`        the list: name, arguments, which kinds of function may ask
 `transaction`  one transaction: snapshot, buffered writes, read set, savepoints
+`convoy`       what those see who share a commit
 `pending`      what it has read and written so far
 `documents`    ``db.*``
 `document_rules`  what may be stored
@@ -11,5 +12,6 @@
 `identity`     ``auth.*``
 `settling`     what becomes durable together with a mutation: sync clients' tickets, scheduled functions
 `scheduling`   ``scheduler.*``, and what is due
+`storage`      ``storage.*``, and files
 `outbound`     ``fetch.*``
 """

@@ -298,14 +298,26 @@ async def test_a_follower_hears_of_every_later_commit_with_all_its_keys(store: D
     assert other == []
 
 
-async def test_who_committed_hears_of_it_before_those_who_follow(store: DocumentStore) -> None:
+async def test_who_committed_hears_of_it_before_those_who_follow_and_so_do_those_it_speaks_for(
+    store: DocumentStore,
+) -> None:
     order: list[str] = []
+    committed = asyncio.Event()
+
+    async def member() -> None:
+        await committed.wait()
+        order.append("its member hears")
+
+    waiting = asyncio.create_task(member())
+    await asyncio.sleep(0)
     followed = await store.follow(NAME, lambda commit: order.append(f"told {commit.position}"))
     done = await commit(store, new(b"one", b"a"))
     order.append(f"committed {done}")
+    committed.set()
+    await waiting
     await asyncio.sleep(0)
     await commit(store, new(b"two", b"b"))
-    assert order[:2] == [f"committed {done}", f"told {done}"]
+    assert order[:3] == [f"committed {done}", "its member hears", f"told {done}"]
     followed.stop()
 
 

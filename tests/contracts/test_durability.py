@@ -59,6 +59,32 @@ async def main():
 asyncio.run(main())
 """
 
+CONVOYS_FOR_EVER = """
+from runtime.syscalls.convoy import Convoy
+
+async def main():
+    name = DeploymentName("happy-otter-123")
+    await write_pair(int(sys.argv[2]) * 10_000_000 + 9_999_999, 10)
+    for step in range(1_000_000):
+        convoy = Convoy(await store.snapshot(name))
+
+        async def write(number):
+            transaction = transactions.at(name, convoy.place(lambda: None))
+            for half in "ab":
+                await transaction.insert("halves", {"pair": number, "half": half, "ballast": "x" * 300})
+            await transaction.commit()
+            sys.stdout.write(f"{number}\\n")
+            sys.stdout.flush()
+
+        first = int(sys.argv[2]) * 10_000_000 + step * 10
+        writes = [asyncio.create_task(write(number)) for number in range(first, first + 5)]
+        await asyncio.sleep(0)
+        convoy.depart()
+        await asyncio.gather(*writes)
+
+asyncio.run(main())
+"""
+
 DISK_FULL = """
 async def main():
     await write_pair(1, 10)
@@ -112,13 +138,14 @@ async def pairs_in(folder: Path) -> dict[int, list[str]]:
     return found
 
 
+@pytest.mark.parametrize("program", [WRITES_FOR_EVER, CONVOYS_FOR_EVER], ids=["each by itself", "in convoys"])
 @pytest.mark.parametrize("acknowledged_before", [1, 50, 400])
 def test_what_a_killed_process_had_acknowledged_is_there_and_nothing_is_half_written(
-    tmp_path: Path, acknowledged_before: int
+    tmp_path: Path, program: str, acknowledged_before: int
 ) -> None:
     acknowledged: list[int] = []
     for life in range(2):
-        with start(WRITES_FOR_EVER, str(tmp_path), str(life)) as child:
+        with start(program, str(tmp_path), str(life)) as child:
             assert child.stdout is not None
             acknowledged += [int(child.stdout.readline()) for _ in range(acknowledged_before)]
             child.kill()

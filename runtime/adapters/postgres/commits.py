@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from runtime import limits
 from runtime.adapters.postgres.history import History, Log
 from runtime.adapters.postgres.writer import Writer, Written
-from runtime.adapters.rivals import Keys, keys_of, overlap
+from runtime.adapters.rivals import Keys, after_committers, keys_of, overlap
 from runtime.errors import NotFound
 from runtime.ports import KeyRange, Write
 
@@ -134,7 +134,7 @@ class Commits:
         if written.keys:
             self._history.landed(written.position, written.keys)
             # After those who committed, who are woken in the order in which they were told.
-            self._loop.call_soon(self._heard, [(written.position, written.keys)])
+            after_committers(self._heard, [(written.position, written.keys)])
             self._landed(written.position)
 
     def _fail(self, batch: _Batch, error: Exception) -> None:

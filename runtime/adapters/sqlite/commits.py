@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Executor
 
-from runtime.adapters.rivals import Keys, keys_of, overlap
+from runtime.adapters.rivals import Keys, after_committers, keys_of, overlap
 from runtime.adapters.sqlite.file import mistake
 from runtime.adapters.sqlite.readers import Readers
 from runtime.adapters.sqlite.writer import FileLocked, Writer
@@ -189,7 +189,7 @@ class Commits:
         if keys:
             # After those who committed: they were woken first.
             self._untold += 1
-            self._loop.call_soon(self._tell, position, keys)
+            after_committers(self._tell, position, keys)
 
     def _tell(self, position: int, keys: Keys) -> None:
         self._untold -= 1

@@ -12,6 +12,7 @@ Rules
 import base64
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, assert_never
 
 import msgspec
@@ -124,8 +125,7 @@ class StateVersion(NamedTuple):
 
     def text(self) -> str:
         """As it is written."""
-        position = write_position(self.position)
-        return f'{{"querySet":{self.query_set},"identity":{self.identity},"ts":"{position}"}}'
+        return _state(self)
 
 
 PING = '{"type":"Ping"}'
@@ -134,6 +134,12 @@ PING = '{"type":"Ping"}'
 def write_position(position: int) -> str:
     """A position as clients compare it."""
     return base64.b64encode(_EIGHT.pack(position)).decode()
+
+
+@lru_cache(64)  # after a commit, all who hear of it go from one state to one other
+def _state(version: StateVersion) -> str:
+    position = write_position(version.position)
+    return f'{{"querySet":{version.query_set},"identity":{version.identity},"ts":"{position}"}}'
 
 
 def read_position(text: str) -> int:

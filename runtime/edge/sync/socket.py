@@ -10,13 +10,18 @@ Rules
 """
 
 import logging
+import struct
 from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
+from websockets.protocol import OPEN
 
 from runtime import limits
+
+_LONGEST = int(limits.SYNC_FRAME)
+_CONTINUED, _TEXT, _LAST = 0x00, 0x01, 0x80
+_SHORT, _LONG = struct.Struct("!BBH"), struct.Struct("!BBQ")
 
 LINGER = 5.0  # seconds for a client to take what waits for it when the connection ends
 
@@ -54,33 +59,38 @@ class Socket(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """Send one ASGI message."""
         text = message.get("text")
-        if message["type"] != "websocket.send" or text is None or len(text) <= limits.SYNC_FRAME // 4:
+        if message["type"] != "websocket.send" or text is None or not self.handshake_complete:
             await super().send(message)
             return
-        data = text.encode()
-        if len(data) <= limits.SYNC_FRAME:
-            await super().send(message)
-            return
-        await self.writable.wait()
-        if self.disconnected or self.close_sent:
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self.disconnected or self.conn.state is not OPEN:
             raise ClientDisconnected
-        try:
-            self._send_in_pieces(data)
-        except InvalidState:
-            raise ClientDisconnected from None
-
-    def _send_in_pieces(self, data: bytes) -> None:
-        size = int(limits.SYNC_FRAME)
-        for start in range(0, len(data), size):
-            piece, last = data[start : start + size], start + size >= len(data)
-            if start == 0:
-                self.conn.send_text(piece, fin=False)
-            else:
-                self.conn.send_continuation(piece, fin=last)
-            self.transport.write(b"".join(self.conn.data_to_send()))
+        # Past the library, which sends the same and takes 8 µs for it: a commit may have to reach thousands.
+        for frame in _frames(text.encode()):
+            self.transport.write(frame)
 
     def _cut(self) -> None:
         self.transport.abort()
+
+
+def _frames(data: bytes) -> list[bytes]:
+    """A text message as it is sent by a server that has agreed on no extension (RFC 6455 §5.2)."""
+    if len(data) <= _LONGEST:
+        return [_head(_LAST | _TEXT, len(data)) + data]
+    pieces = [data[start : start + _LONGEST] for start in range(0, len(data), _LONGEST)]
+    first, *between, last = pieces
+    return [
+        _head(_TEXT, len(first)) + first,
+        *(_head(_CONTINUED, len(piece)) + piece for piece in between),
+        _head(_LAST | _CONTINUED, len(last)) + last,
+    ]
+
+
+def _head(first: int, size: int) -> bytes:
+    if size < 126:
+        return bytes((first, size))
+    return _SHORT.pack(first, 126, size) if size < 1 << 16 else _LONG.pack(first, 127, size)
 
 
 # Uvicorn tells of every connection that is opened; that is what our own log is for.
