@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runtime.adapters.queue.agenda import RedisAgenda, RedisDueBook
+from runtime.adapters.queue.connecting import AGENDA, CLAIMS, thread_client
 from runtime.adapters.queue.memory_due_book import MemoryDueBook
 from runtime.names import DeploymentName
 from runtime.ports import DueBook
@@ -77,6 +78,15 @@ async def test_a_claim_that_is_never_settled_ends_after_ten_seconds(house: House
     house.clock.moment += 9_999
     assert await house.taken() == []
     house.clock.moment += 1
+    assert await house.taken() == [A]
+
+
+async def test_a_clock_that_was_set_back_lets_no_claim_last_longer_than_ten_seconds(house: House) -> None:
+    await house.note(A, 0)
+    assert await house.taken() == [A]
+    house.clock.moment -= 600_000
+    assert await house.taken() == []
+    house.clock.moment += 10_000
     assert await house.taken() == [A]
 
 
@@ -172,4 +182,16 @@ async def test_what_is_noted_while_redis_is_away_is_noted_when_it_is_back(kind: 
                 names += (await book.take(clock.now(), 10)).names
         assert sorted(names) == [A, B]
         await agenda.close()
+        await book.close()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+async def test_a_name_that_is_no_text_is_forgotten_and_the_others_are_taken(kind: str, tmp_path: Path) -> None:
+    async with redis_server(kind, tmp_path) as server:
+        clock = Clock()
+        book, client = RedisDueBook(server.url, clock), thread_client(server.url)
+        client.zadd(AGENDA, {b"\xff\xfe": 1, "a": 2})
+        assert (await book.take(clock.now(), 10)).names == (A,)
+        assert client.zrange(CLAIMS, 0, -1) == [b"a"]
+        client.close()
         await book.close()

@@ -260,6 +260,35 @@ async def test_a_call_whose_caller_left_is_cancelled(house: House) -> None:
     await soon(cancelled)
 
 
+async def test_an_answer_that_cannot_be_read_keeps_nobody_from_the_next(house: House) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def program(call: Invocation) -> Outcome:
+        begun.set()
+        await go_on.wait()
+        return Succeeded(call.args)
+
+    house.work(Local(program))
+    calling = asyncio.create_task(house.errands.run(invocation(args=b"\x80")))
+    await soon(begun)
+    # An array in an array in an array … is no answer either.
+    for answer in (b"", b"\xc1", msgspec.msgpack.encode(["id", 7]), b"\x91" * 100_000 + b"\xc0"):
+        house.client.rpush(house.errands.reply_to, answer)
+    go_on.set()
+    assert await calling == Succeeded(b"\x80")
+
+
+@pytest.mark.parametrize("order", [b"", b"\xc1", msgspec.msgpack.encode({"reply_to": "x", "order": {"type": "call"}})])
+async def test_an_errand_that_cannot_be_read_is_not_run_and_the_next_one_is(house: House, order: bytes) -> None:
+    local = Local(echo)
+    house.work(local, threads=1)
+    await house.enqueuer.errand("strange", {"name": "happy-otter-123", "order": order}, 30)
+    await house.enqueuer.errand("nameless", {"order": order}, 30)
+    await house.enqueuer.errand("empty", {"name": b"\xff\xfe"}, 30)
+    assert await house.errands.run(invocation()) == Succeeded(b"\x80", ("a line",))
+    assert len(local.calls) == 1
+
+
 async def test_one_deployment_cannot_have_every_thread(house: House) -> None:
     running, most, go_on = 0, 0, asyncio.Event()
 

@@ -9,7 +9,8 @@ Rules
 2. A claim that has ended is due, and is claimed anew by whoever sees it.
 3. `RedisAgenda` keeps the earliest moment of each deployment until Redis has taken it: one entry each, however long
    Redis is away.
-4. A sleeper is woken by one token; a token that got lost costs a second, because nobody sleeps longer.
+4. No claim lasts longer than ten seconds by the clock of whoever reads it: a clock may have been set back, or be ahead.
+5. A sleeper is woken by one token; a token that got lost costs a second, because nobody sleeps longer.
 """
 
 import asyncio
@@ -47,6 +48,9 @@ return 0
 _TAKE = """
 local fresh = redis.call('SETNX', KEYS[4], '1')
 local names = {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[3])) do
+  redis.call('ZADD', KEYS[2], ARGV[2], name)
+end
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
   redis.call('ZADD', KEYS[2], ARGV[2], name)
   names[#names + 1] = name
@@ -154,9 +158,15 @@ class RedisDueBook:
                 keys=[AGENDA, CLAIMS, AGAIN, MARK], args=[now, now + CLAIM, most]
             )
         moments = [float(moment) for moment in (due, ended) if moment]
-        return Taken(
-            tuple(DeploymentName(name.decode()) for name in names), min(moments) if moments else None, bool(fresh)
-        )
+        known = [name for name in map(_deployment, names) if name is not None]
+        if len(known) < len(names):
+            await self._forget([name for name in names if _deployment(name) is None])
+        return Taken(tuple(known), min(moments) if moments else None, bool(fresh))
+
+    async def _forget(self, names: list[bytes]) -> None:
+        log.error("%d names in the agenda are none of deployments, and are forgotten", len(names))
+        with reaching():
+            await self._redis.zrem(CLAIMS, *names)
 
     async def settle(self, name: DeploymentName, again: float | None) -> None:
         """The shift of a claimed deployment is over; see when to come again."""
@@ -178,3 +188,10 @@ class RedisDueBook:
     async def close(self) -> None:
         """Let go of the connections."""
         await self._redis.aclose()
+
+
+def _deployment(name: bytes) -> DeploymentName | None:
+    try:
+        return DeploymentName(name.decode())
+    except UnicodeDecodeError:
+        return None

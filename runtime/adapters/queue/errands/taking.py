@@ -81,7 +81,7 @@ class RedisErrandDesk:
         self._answer = self._redis.register_script(_ANSWER)
 
     async def take(self, id: str) -> Errand | None:
-        """The errand, for this worker alone."""
+        """The errand, for this worker alone; raises `OurMistake` for one that cannot be read."""
         prefixes = [running_key(""), parked_key("")]
         with reaching():
             found = await self._take(
@@ -90,7 +90,7 @@ class RedisErrandDesk:
         if not found:
             return None
         order, reply_to = unpack_order(found[1])
-        return Errand(id, DeploymentName(found[0].decode()), order, reply_to)
+        return Errand(id, DeploymentName(found[0].decode(errors="replace")), order, reply_to)
 
     async def hold(self, errand: Errand) -> bool:
         """It is still being worked on; whether somebody still waits for it."""
