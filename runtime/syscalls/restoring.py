@@ -215,9 +215,7 @@ class Restoring:
         self._last_time = max(self._clock.now(), math.nextafter(self._last_time, math.inf))
         return id, self._last_time, document.fields
 
-    async def read_all(
-        self, name: DeploymentName, take: Callable[[str, int, list[bytes]], Awaitable[None]]
-    ) -> None:
+    async def read_all(self, name: DeploymentName, take: Callable[[str, int, list[bytes]], Awaitable[None]]) -> None:
         """Hand over every document as of one moment, by table and creation time; an empty table has an empty page."""
         snapshot = await self._store.snapshot(name)
         try:

@@ -22,7 +22,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from worker.packages.settling import Measure, remove
+from worker.packages.settling import Measure
+from worker.removing import remove
 
 log = logging.getLogger("warren.packages")
 
