@@ -26,7 +26,6 @@ from runtime.ports import Analysis, Call
 from runtime.protocol.declaration import Declaration, Diagnostic, Kind
 from runtime.protocol.messages import Failure
 
-
 T = TypeVar("T")
 
 
