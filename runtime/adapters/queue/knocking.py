@@ -7,6 +7,7 @@ Rules
 2. The id of a knock is its deployment's name, so that RQ itself refuses a second one while the first waits or runs. One
    that is refused may be a dead worker's, popped and never begun: then it is put back.
 3. RQ's calls wait for Redis, so they are made in a thread of this page.
+4. An errand that was sent and not acknowledged may be run by now: that is `Unsure`, and never the same as not sent.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from runtime.adapters.queue.connecting import ERRAND_QUEUE, KNOCK_QUEUE, errand_key, reaching, thread_client
+from runtime.errors import Overloaded
 from runtime.names import DeploymentName
 
 T = TypeVar("T")
@@ -30,6 +32,10 @@ ERRAND = "runtime.adapters.queue.crew.errand"
 # A knock that has waited longer than this is forgotten with its place, and knocked anew when its claim ends.
 _KNOCK_LASTS = 3_600  # seconds
 _KEPT: dict[str, Any] = {"result_ttl": 0, "failure_ttl": 60, "timeout": -1}
+
+
+class Unsure(Overloaded):
+    """The queue may have heard it or not."""
 
 
 class Enqueuer:
@@ -51,7 +57,11 @@ class Enqueuer:
         await self._do(enqueue)
 
     async def errand(self, id: str, fields: Mapping[str, str | bytes], lasts: int) -> None:
-        """Have an errand done; its ``fields``, where it does not lie yet, are written in the same step as its job."""
+        """Have an errand done; its ``fields``, where it does not lie yet, are written in the same step as its job.
+
+        Raises `Unsure` when it was sent and nobody said that it has come.
+        """
+        await self._do(self._client.ping)
 
         def enqueue() -> None:
             with self._client.pipeline() as pipe:
@@ -63,7 +73,10 @@ class Enqueuer:
                     pipe.expire(errand_key(id), lasts)
                 pipe.execute()
 
-        await self._do(enqueue)
+        try:
+            await self._do(enqueue)
+        except Overloaded as error:
+            raise Unsure(str(error)) from error
 
     async def close(self) -> None:
         """Let go of the threads and the connections."""

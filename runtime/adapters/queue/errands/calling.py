@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from runtime.adapters.queue.connecting import end, errand_key, loop_client, reaching, running_key, unwanted_key
 from runtime.adapters.queue.errands.wire import Reply, pack_order, read_reply, result_of
-from runtime.adapters.queue.knocking import Enqueuer
+from runtime.adapters.queue.knocking import Enqueuer, Unsure
 from runtime.errors import IsolateLost, OurMistake, Overloaded
 from runtime.identity import settled
 from runtime.invocation import Failed, Invocation, Outcome, Succeeded
@@ -119,7 +119,8 @@ class RedisErrands:
         waiting = self._waiting[id] = _Waiting(name, asyncio.get_running_loop().time())
         fields: dict[str, str | bytes] = {"name": name, "order": pack_order(order, self.reply_to)}
         try:
-            await self._enqueuer.errand(id, fields, _LASTS)
+            with suppress(Unsure):  # who looks after it finds out
+                await self._enqueuer.errand(id, fields, _LASTS)
             async with asyncio.timeout(ERRAND_TIME / 1000):
                 reply = await waiting.answer
         except TimeoutError:
