@@ -111,7 +111,7 @@ class RedisAgenda:
             await end(self._task)
         with suppress(Overloaded, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
-                await self._tell()
+                await self.told()
         await self._redis.aclose()
 
     async def _keep_telling(self) -> None:
@@ -119,7 +119,7 @@ class RedisAgenda:
         while True:
             await self._noted.wait()
             try:
-                await self._tell()
+                await self.told()
             except Overloaded as error:
                 if delay == _FIRST_DELAY:
                     log.warning("what is due is noted later: %s", error)
@@ -128,7 +128,8 @@ class RedisAgenda:
             else:
                 delay = _FIRST_DELAY
 
-    async def _tell(self) -> None:
+    async def told(self) -> None:
+        """Tell what is noted, now; what Redis does not hear stays noted."""
         told, self._waiting = self._waiting, {}
         self._noted.clear()
         if not told:
