@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from runtime.egress.policy import OPEN
 from runtime.egress.rules import Rules, parse_exceptions
-from worker.lane.judging import OpenJudge
 from worker.lane.names import Names, Question, read_question, write_answer
+from worker.node_style.egress import PolicyJudge
 
 HEAD = bytes.fromhex("1234 0100 0001 0000 0000 0000")
 NAME = b"\x03WWW\x07example\x03org\x00"
@@ -64,7 +65,7 @@ async def test_of_an_address_with_endless_names_the_last_ones_are_remembered() -
     async def resolve(name: str) -> Sequence[str]:
         return ["1.2.3.4"]
 
-    names = Names(OpenJudge(Rules(parse_exceptions("")), lambda _: None), resolve, lambda _: None)
+    names = Names(PolicyJudge(Rules(parse_exceptions("")), lambda: OPEN, lambda _: None), resolve, lambda _: None)
     ours = names.serve()
     assert ours is not None
     ours.setblocking(False)
