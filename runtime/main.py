@@ -300,11 +300,8 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _B
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
 
     def stand_down(name: DeploymentName, deployment: Deployment | None) -> None:
-        if deployment is None:
-            # Deleted somewhere: what still ran would write into whatever has this name next.
-            pool.remove(name)
-        else:
-            pool.stand_down(name, deployment.version)
+        # Of one that is deleted nothing runs on: it would write into whatever has this name next.
+        pool.remove(name) if deployment is None else pool.stand_down(name, deployment.version)
 
     directory = Directory(cellar.registry.deployments, system_variables, stand_down)
     transactions = Transactions(cellar.documents, clock, cellar.secret, agenda)

@@ -190,7 +190,7 @@ async def test_a_name_that_is_no_text_is_forgotten_and_the_others_are_taken(kind
     async with redis_server(kind, tmp_path) as server:
         clock = Clock()
         book, client = RedisDueBook(server.url, clock), thread_client(server.url)
-        client.zadd(AGENDA, {b"\xff\xfe": 1, "a": 2})
+        client.zadd(AGENDA, {b"\xff\xfe": 1, b"a": 2})
         assert (await book.take(clock.now(), 10)).names == (A,)
         assert client.zrange(CLAIMS, 0, -1) == [b"a"]
         client.close()
