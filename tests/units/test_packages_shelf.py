@@ -192,3 +192,17 @@ async def test_however_deep_a_stranger_nests_folders_the_next_one_can_work(shelf
                 place = inner
             os.close(place)
     assert leave(tmp_path) == []
+
+
+async def test_nothing_is_left_of_what_could_not_be_made(shelf: Shelf, tmp_path: Path) -> None:
+    async def fail(folder: Path) -> tuple[Path, Measure]:
+        raise Unsettled("a link")
+
+    for name in "abc":
+        with pytest.raises(Unsettled):
+            await shelf.take(name, fail)
+    assert list((tmp_path / "locks").iterdir()) == []
+    (await shelf.take("a", making())).release()
+    with pytest.raises(Unsettled):
+        await shelf.take("b", fail)
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == ["a"]

@@ -64,6 +64,8 @@ class Shelf:
                 try:
                     held = await self._take(name, lock, make)
                 except BaseException:
+                    if not (self._ready / name).exists():
+                        (self._locks / name).unlink(missing_ok=True)
                     os.close(lock)
                     raise
                 if held is not None:
