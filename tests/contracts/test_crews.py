@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -213,7 +214,8 @@ async def test_a_job_has_no_callbacks_repetitions_or_retries(house: House) -> No
 async def test_a_job_that_cannot_be_read_is_left_behind(house: House) -> None:
     house.client.hset("rq:job:broken", mapping={"data": b"\xff\xfe", "created_at": "never", "timeout": "x"})
     house.client.hset("rq:job:unread", mapping={"data": b"\xff\xfe", "status": "queued"})
-    house.client.rpush(f"rq:queue:{KNOCK_QUEUE}", "broken", b"\xff\xfe", "nothing", "unread")
+    house.client.hset("rq:job:bomb", mapping={"data": zlib.compress(bytes(100_000_000))})
+    house.client.rpush(f"rq:queue:{KNOCK_QUEUE}", "bomb", "broken", b"\xff\xfe", "nothing", "unread")
     done = Done(1)
     crew = house.crew(done.work, done.finish, threads=1)
     await house.knock("mine")

@@ -54,6 +54,7 @@ _WAIT = 20  # seconds for one blocking look at the queue
 _MAINTENANCE = 60  # seconds
 _FIRST_DELAY = 0.25
 _LONGEST_DELAY = 5.0
+_WENT_WELL = 30.0  # seconds after which a failure is the first one again
 _WAKE_EVERY = 0.05
 _CANCELLED = 5.0
 
@@ -64,6 +65,7 @@ _FIELDS = frozenset(
         *(b"failure_ttl", b"created_at", b"enqueued_at", b"started_at", b"last_heartbeat"),
     }
 )
+_LONGEST = 4_096
 
 _bridge: ContextVar[Callable[[str], None]] = ContextVar("bridge")
 
@@ -82,7 +84,9 @@ class _Asked(Job):
     """A job as it may be asked for here."""
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
-        """Read what Redis has of it, as far as it means anything."""
+        """Read what Redis has of it, as far as it means anything; what is packed there unfolds to a few MiB at most."""
+        if len(raw_data.get(b"data", b"")) > _LONGEST:
+            raise NotOurs(f"it carries more than {_LONGEST} bytes")
         super().restore({field: content for field, content in raw_data.items() if field in _FIELDS})
 
     def perform(self) -> Any:
@@ -160,11 +164,10 @@ class Crew:
         _bridge.set(lambda id: self._do(number, id))
         delay = _FIRST_DELAY
         while not self._leaving.is_set():
-            client = thread_client(self._url, tries=0, answer=_WAIT + 10)
+            client, born = thread_client(self._url, tries=0, answer=_WAIT + 10), time.monotonic()
             try:
                 hand = self._hands[number] = _Hand(rq_queue(self._queue, client), client, self._leaving, self._after)
                 hand.serve(self._all_is_well)
-                delay = _FIRST_DELAY
             except (RedisError, OSError) as error:
                 if not self._in_trouble:
                     self._in_trouble = True
@@ -174,6 +177,8 @@ class Crew:
             finally:
                 self._hands.pop(number, None)
                 client.close()
+            if time.monotonic() - born > _WENT_WELL:
+                delay = _FIRST_DELAY
             self._leaving.wait(delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
