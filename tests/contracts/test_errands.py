@@ -301,6 +301,17 @@ async def test_a_call_that_was_sent_and_not_acknowledged_may_be_running(kind: st
         await house.close()
 
 
+@pytest.mark.parametrize("kind", REAL)
+async def test_a_queue_that_is_full_says_so_at_once(kind: str, tmp_path: Path) -> None:
+    async with redis_server(kind, tmp_path) as server:
+        house = House(server)
+        await house.errands.start()
+        house.client.config_set("maxmemory", 1)
+        with pytest.raises(Overloaded, match="refuses"):
+            await house.errands.run(invocation())
+        await house.close()
+
+
 async def test_a_call_whose_caller_left_is_cancelled(house: House) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 

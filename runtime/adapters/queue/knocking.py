@@ -61,22 +61,22 @@ class Enqueuer:
 
         Raises `Unsure` when it was sent and nobody said that it has come.
         """
-        await self._do(self._client.ping)
 
         def enqueue() -> None:
-            with self._client.pipeline() as pipe:
-                # A name of its own: RQ forgets a job only when it is over, and an errand may be put back before.
-                self._errands.enqueue_call(ERRAND, (id,), description=id, ttl=lasts, pipeline=pipe, **_KEPT)
-                if fields:
-                    for field, content in fields.items():
-                        pipe.hset(errand_key(id), field, content)
-                    pipe.expire(errand_key(id), lasts)
-                pipe.execute()
+            self._client.ping()  # what fails here was not sent
+            try:
+                with self._client.pipeline() as pipe:
+                    # A name of its own: RQ forgets a job only when it is over, and an errand may be put back before.
+                    self._errands.enqueue_call(ERRAND, (id,), description=id, ttl=lasts, pipeline=pipe, **_KEPT)
+                    if fields:
+                        for field, content in fields.items():
+                            pipe.hset(errand_key(id), field, content)
+                        pipe.expire(errand_key(id), lasts)
+                    pipe.execute()
+            except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+                raise Unsure(f"the queue has not acknowledged a call ({type(error).__name__})") from error
 
-        try:
-            await self._do(enqueue)
-        except Overloaded as error:
-            raise Unsure(str(error)) from error
+        await self._do(enqueue)
 
     async def close(self) -> None:
         """Let go of the threads and the connections."""
