@@ -12,7 +12,7 @@ from runtime.adapters.queue.connecting import AGENDA, CLAIMS, thread_client
 from runtime.adapters.queue.memory_due_book import MemoryDueBook
 from runtime.names import DeploymentName
 from runtime.ports import DueBook
-from tests.redis_servers import SERVERS, Clock, redis_server
+from tests.redis_servers import REAL, SERVERS, Clock, redis_server
 
 A, B, C = (DeploymentName(name) for name in "abc")
 
@@ -194,4 +194,22 @@ async def test_a_name_that_is_no_text_is_forgotten_and_the_others_are_taken(kind
         assert (await book.take(clock.now(), 10)).names == (A,)
         assert client.zrange(CLAIMS, 0, -1) == [b"a"]
         client.close()
+        await book.close()
+
+
+@pytest.mark.parametrize("kind", REAL)
+async def test_what_is_due_is_noted_and_taken_also_where_memory_is_full(kind: str, tmp_path: Path) -> None:
+    async with redis_server(kind, tmp_path) as server:
+        clock = Clock()
+        book = RedisDueBook(server.url, clock)
+        house = House(clock, book, server.url)
+        await house.note(A, 0)
+        assert await house.taken() == [A]
+        client = thread_client(server.url)
+        client.config_set("maxmemory", 1)
+        client.close()
+        await house.note(B, 0)
+        assert await house.taken() == [B]
+        await book.settle(B, 1)
+        assert await house.taken() == [B]
         await book.close()

@@ -20,7 +20,7 @@ from runtime.names import DeploymentName, RequestId, VersionNumber, parse_functi
 from runtime.ports import Errands
 from runtime.protocol.declaration import Declaration, Diagnostic, FunctionDeclaration, Kind, Visibility
 from runtime.protocol.messages import Failure, Frame, Reason
-from tests.redis_servers import REAL, SERVERS, redis_server, soon
+from tests.redis_servers import SERVERS, redis_server, soon
 from worker.errands import ErrandRunner
 
 PATH = "mail:send"
@@ -253,63 +253,6 @@ async def test_a_call_that_comes_after_its_caller_has_left_never_begins(house: H
     house.client.rename("on its way", errand_key(id))
     assert await house.desk().take(id) is None
     assert not house.client.exists(errand_key(id))
-
-
-class Forgetful:
-    """Stands between a client and Redis, and loses every answer to a transaction."""
-
-    def __init__(self, redis: str, here: Path) -> None:
-        self._redis, self._here = redis.removeprefix("unix://"), str(here)
-        self.url = f"unix://{here}"
-        self.lost = 0
-
-    async def start(self) -> asyncio.Server:
-        """Listen."""
-        return await asyncio.start_unix_server(self._serve, self._here)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, onwards = await asyncio.open_unix_connection(self._redis)
-        try:
-            while asked := await reader.read(65_536):
-                onwards.write(asked)
-                answer = await there.read(65_536)
-                if b"EXEC" in asked:
-                    self.lost += 1
-                    return
-                writer.write(answer)
-        finally:
-            for each in (writer, onwards):
-                each.close()
-
-
-@pytest.mark.parametrize("kind", REAL)
-async def test_a_call_that_was_sent_and_not_acknowledged_may_be_running(kind: str, tmp_path: Path) -> None:
-    async with redis_server(kind, tmp_path) as server:
-        house = House(server)
-        between = Forgetful(server.url, tmp_path / "between.sock")
-        listening = await between.start()
-        enqueuer = Enqueuer(between.url)
-        errands = RedisErrands(server.url, enqueuer, glance=0.1, patience=0.5)
-        await errands.start()
-        local = Local(echo)
-        house.work(local)
-        assert await errands.run(invocation()) == Succeeded(b"\x80", ("a line",))
-        assert (len(local.calls), between.lost > 0) == (1, True)
-        await errands.close()
-        await enqueuer.close()
-        listening.close()
-        await house.close()
-
-
-@pytest.mark.parametrize("kind", REAL)
-async def test_a_queue_that_is_full_says_so_at_once(kind: str, tmp_path: Path) -> None:
-    async with redis_server(kind, tmp_path) as server:
-        house = House(server)
-        await house.errands.start()
-        house.client.config_set("maxmemory", 1)
-        with pytest.raises(Overloaded, match="refuses"):
-            await house.errands.run(invocation())
-        await house.close()
 
 
 async def test_a_call_whose_caller_left_is_cancelled(house: House) -> None:

@@ -31,8 +31,10 @@ _FIRST_DELAY = 0.1  # seconds
 _LONGEST_DELAY = 2.0
 _LAST_WORDS = 1.0
 
-# KEYS: agenda, wake. ARGV: name, moment, name, moment …
+# KEYS: agenda, wake. ARGV: name, moment, name, moment … A script that has removed something goes on also where memory
+# is full: what is due is noted whatever else lies there.
 _NOTE = """
+redis.call('ZREM', KEYS[1], '')
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local earliest = tonumber(first[2])
 local wake = false
@@ -46,6 +48,7 @@ return 0
 
 # KEYS: agenda, claims, again, mark. ARGV: now, end of the claims, most
 _TAKE = """
+redis.call('ZREM', KEYS[1], '')
 local fresh = redis.call('SETNX', KEYS[4], '1')
 local names = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[3])) do

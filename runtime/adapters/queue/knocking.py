@@ -8,6 +8,7 @@ Rules
    that is refused may be a dead worker's, popped and never begun: then it is put back.
 3. RQ's calls wait for Redis, so they are made in a thread of this page.
 4. An errand that was sent and not acknowledged may be run by now: that is `Unsure`, and never the same as not sent.
+5. Arguments that wait for a worker never fill Redis: everybody's knocks have to fit.
 """
 
 import asyncio
@@ -63,7 +64,7 @@ class Enqueuer:
         """
 
         def enqueue() -> None:
-            self._client.ping()  # what fails here was not sent
+            self._insist_on_room()  # what fails here was not sent
             try:
                 with self._client.pipeline() as pipe:
                     # A name of its own: RQ forgets a job only when it is over, and an errand may be put back before.
@@ -82,6 +83,15 @@ class Enqueuer:
         """Let go of the threads and the connections."""
         await asyncio.to_thread(self._threads.shutdown)
         self._client.close()
+
+    def _insist_on_room(self) -> None:
+        """Leave the last quarter of Redis's memory to knocks, leases and answers."""
+        try:
+            memory = self._client.info("memory")
+        except redis.ResponseError:
+            return  # one that does not tell
+        if int(memory.get("used_memory", 0)) > int(memory.get("maxmemory", 0)) * 3 // 4 > 0:
+            raise Overloaded("the queue is full: too many calls of Node-style actions wait; try again")
 
     def _knock(self, name: DeploymentName) -> None:
         for _ in range(2):

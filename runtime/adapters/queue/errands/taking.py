@@ -48,10 +48,12 @@ redis.call('EXPIRE', running, ARGV[6])
 return {name, order}
 """
 )
-# KEYS: running, unwanted. ARGV: id, lease, how long a set lasts. Says whether somebody still waits.
+# KEYS: running, unwanted. ARGV: id, lease, how long a set lasts. Says whether somebody still waits. A script that has
+# removed something goes on also where memory is full.
 _HOLD = (
     _NOW
     + """
+redis.call('ZREM', KEYS[1], '')
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1 - redis.call('EXISTS', KEYS[2])
