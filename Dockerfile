@@ -16,7 +16,7 @@ RUN /opt/warren/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 FROM python:3.13-slim-bookworm
 RUN groupadd --gid 1000 warren \
  && useradd --uid 1000 --gid 1000 --home-dir /data --no-create-home warren \
- && mkdir -p /data/logs /data/packages && chown -R 1000:1000 /data \
+ && mkdir -p /data/logs /data/packages /data/files && chown -R 1000:1000 /data \
  && ln -s /opt/node/bin/node /usr/local/bin/node \
  && ln -s /opt/node/lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 COPY --from=build /opt/warren /opt/warren

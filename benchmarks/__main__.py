@@ -15,10 +15,16 @@ from benchmarks import data_figures, figures, live_figures
 from benchmarks.load import wrk_is_missing
 from benchmarks.measuring import Bench, Figure
 from benchmarks.peers_installed import install
+from benchmarks.queue import figures as queue_figures
+from benchmarks.queue import node_figures, scheduled_figures
 from benchmarks.servers import HERE, scratch
 
 # A section of the report each.
-SECTIONS = {"The foundation": figures.ALL, "The data half": {**data_figures.ALL, **live_figures.ALL}}
+SECTIONS = {
+    "The foundation": figures.ALL,
+    "The data half": {**data_figures.ALL, **live_figures.ALL},
+    "The queue": {**queue_figures.ALL, **scheduled_figures.ALL, **node_figures.ALL},
+}
 ALL = {name: measuring for section in SECTIONS.values() for name, measuring in section.items()}
 
 
@@ -40,7 +46,9 @@ def main(names: list[str]) -> int:
         for figure in ALL[name](bench):
             measured.setdefault(section, []).append(figure)
             print(row(figure), flush=True)
-    if not small:
+    if small:
+        print(*absolute(bench), sep="\n")
+    else:
         write(bench, measured)
     shutil.rmtree(bench.scratch)
     return 0
@@ -74,6 +82,14 @@ def table(section: str, measured: list[Figure]) -> list[str]:
     ]
 
 
+def absolute(bench: Bench) -> list[str]:
+    """The figures behind the ratios."""
+    return [
+        f"- {name}: {statistics.median(values):,.4g} ({min(values):,.4g} to {max(values):,.4g})"
+        for name, values in bench.raw.items()
+    ]
+
+
 def write(bench: Bench, measured: dict[str, list[Figure]]) -> None:
     """Write ``benchmarks/results/latest.md`` and ``.json``."""
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -91,10 +107,7 @@ def write(bench: Bench, measured: dict[str, list[Figure]]) -> None:
         "",
         "## Absolute figures behind the ratios (median, min to max; they belong to this machine and hour)",
         "",
-        *(
-            f"- {name}: {statistics.median(values):,.4g} ({min(values):,.4g} to {max(values):,.4g})"
-            for name, values in bench.raw.items()
-        ),
+        *absolute(bench),
     ]
     results = HERE / "results"
     results.mkdir(exist_ok=True)

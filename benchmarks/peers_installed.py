@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 PEERS = Path(__file__).parent / ".peers"
@@ -30,6 +31,7 @@ def install() -> Peers:
     functions = _environment("functions-framework", _FUNCTIONS, missing)
     workerd = _workerd(missing)
     versions = dict(requirement.split("==") for requirement in (*_FASTAPI, *_FUNCTIONS)) | dict([_WORKERD.split("@")])
+    versions["rq"] = version("rq")  # in this environment: it is a part of Warren too
     return Peers(fastapi, functions, workerd, versions, tuple(missing))
 
 

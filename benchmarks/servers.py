@@ -153,9 +153,8 @@ class Warren(Server):
 
 def archive(bundle: Path, extra: Mapping[str, bytes] | None = None) -> bytes:
     """A bundle directory as ``.tar.gz``, with some files put beside or over its own."""
-    files = {str(path.relative_to(bundle)): path.read_bytes() for path in sorted(bundle.rglob("*.py"))} | dict(
-        extra or {}
-    )
+    sources = [path for path in sorted(bundle.rglob("*")) if path.suffix in (".py", ".mjs")]
+    files = {str(path.relative_to(bundle)): path.read_bytes() for path in sources} | dict(extra or {})
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for name, content in files.items():

@@ -34,6 +34,7 @@ from control_plane.routes import (
     versions,
 )
 from control_plane.routes.scheduling import crons, schedules
+from control_plane.routes.storage import files
 from runtime.names import RequestIds
 from runtime.ports import Clock
 
@@ -49,6 +50,7 @@ ROOMS: Sequence[ModuleType] = (
     functions,
     schedules,
     crons,
+    files,
     logs,
     data,
 )

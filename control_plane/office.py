@@ -23,6 +23,7 @@ from runtime.protocol.declaration import Declaration
 from runtime.syscalls.restoring import Restoring
 from runtime.syscalls.scheduling.overseeing import Overseer
 from runtime.syscalls.schemas.keeper import Schemas
+from runtime.syscalls.storage.shelf import Shelf
 from runtime.syscalls.transaction import Transactions
 
 T = TypeVar("T")
@@ -42,10 +43,10 @@ class Office:
     """Everything the routes work with.
 
     ``analyse`` loads a bundle in an isolate and raises `PushRefused`. ``changed`` makes the directory forget a
-    deployment. ``removed`` ends its isolates and removes its documents; it is done when it returns, and doing it twice
-    is harmless. ``admin_key_hash`` is the SHA-256 of the admin key. ``serves`` says whether a deployment answers at a
-    host name. ``ready`` names each check of `/readyz` with ``None`` when all is well, else with a sentence.
-    ``metrics`` is the Prometheus text.
+    deployment. ``removed`` ends its isolates and removes its documents and files; it is done when it returns, and doing
+    it twice is harmless. ``admin_key_hash`` is the SHA-256 of the admin key. ``serves`` says whether a deployment
+    answers at a host name. ``ready`` names each check of `/readyz` with ``None`` when all is well, else with a
+    sentence. ``metrics`` is the Prometheus text.
     """
 
     deployments: Deployments
@@ -57,6 +58,7 @@ class Office:
     restoring: Restoring
     crons: Crons
     overseer: Overseer
+    shelf: Shelf
     logs: Logs
     clock: Clock
     analyse: Analyse

@@ -192,6 +192,7 @@ def _office(router: Router, queue: Queue, metered: MeteredLogs) -> Office:
         restoring=Restoring(router.cellar.documents, router.clock),
         crons=router.crons,
         overseer=Overseer(router.transactions),
+        shelf=router.shelf,
         logs=metered,
         clock=router.clock,
         analyse=router.analyst.analyse,

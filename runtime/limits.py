@@ -177,6 +177,18 @@ FETCH_WINDOW = Limit(256 * KIB, "bytes", "of a fetched body that wait here for t
 FETCH_REFUSALS = Limit(32, "lines", "in the log about refused fetches of one call; the others only raise")
 EGRESS_ENTRIES = Limit(256, "entries", "in the list of hosts that one deployment may connect to")
 
+# --- Files ------------------------------------------------------------------------------------------------------------
+FILE_BYTES = Limit(1024 * MIB, "bytes", "of one stored file")
+FILE_TYPE = Limit(256, "characters", "of a stored file's content type")
+FILES_OPEN = Limit(48, "files", "that functions of one deployment write and read at once; each holds a descriptor")
+FILE_TRANSFERS = Limit(128, "transfers", "uploads and downloads of one deployment at once; each holds a descriptor")
+FILES_TOGETHER = Limit(512, "files", "that are written and read at once, of all deployments")
+FILE_SPARE = Limit(512 * MIB, "bytes", "of a disk that files leave to documents and logs; past it nothing is stored")
+UPLOAD_TIME = Limit(900_000, "ms", "for one upload; one that trickles in holds a descriptor")
+DOWNLOAD_TIME = Limit(3_600_000, "ms", "for one download; then it is cut, and a client may ask for the rest")
+UPLOAD_URL_AGE = Limit(3_600_000, "ms", "that an upload URL can be used; what Convex gives")
+FILE_ORPHAN_AGE = Limit(3_600_000, "ms", "after which a content without metadata is removed; no upload takes as long")
+
 # --- Node-style actions -----------------------------------------------------------------------------------------------
 LANE_TASKS = Limit(256, "tasks", "processes and threads of one lane at once; Node.js has 11 before it does anything")
 LANE_DATA = Limit(
@@ -214,6 +226,7 @@ BODY_WINDOW = Limit(1 * MIB, "bytes", "of a body under way and not yet taken by 
 GUEST_MEMORY = Limit(256 * MIB, "bytes", "that an isolate may add to its address space after the lock-down")
 GUEST_BACKLOG = Limit(64 * MIB, "bytes", "written to an isolate that does not read, before it is killed")
 GUEST_STDERR = Limit(64 * KIB, "bytes", "that an isolate may write to its standard error in its life")
+START_TIME = Limit(10_000, "ms", "from the wish for another isolate to its proof that it is locked down, before 503")
 ISOLATE_CALLS = Limit(1_000_000, "calls", "after which an isolate is retired: leaks and state end here")
 ISOLATE_AGE = Limit(3_600_000, "ms", "after which an isolate is retired")
 ISOLATE_IDLE = Limit(300_000, "ms", "without a call, after which an isolate is retired")

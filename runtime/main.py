@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from runtime.adapters.files.disk import DiskFiles
 from runtime.adapters.logs.files import FileLogs, Writers
 from runtime.adapters.outbound.key_sets import HttpKeySets
 from runtime.adapters.outbound.web import HttpWeb
@@ -31,9 +32,11 @@ from runtime.adapters.sqlite_documents import SqliteDocuments
 from runtime.adapters.sqlite_registry import SqliteRegistry
 from runtime.edge.app import App, Door
 from runtime.edge.app import House as Behind
+from runtime.edge.files.door import FileDoor
 from runtime.edge.function_api import Queries
 from runtime.edge.functions.tools import Steward
 from runtime.edge.hosts import Addresses, Hosts, Listener
+from runtime.edge.leaving import Departures
 from runtime.edge.problems import Details
 from runtime.egress.rules import Plain, Rules
 from runtime.errors import WarrenError
@@ -47,7 +50,7 @@ from runtime.execution.jobs.jobs import Jobs
 from runtime.execution.live.live import Live
 from runtime.execution.live.moments import Moments
 from runtime.execution.observing import Observer
-from runtime.execution.sweeping import forget_old_tickets
+from runtime.execution.sweeping import forget_old_tickets, remove_lost_contents
 from runtime.execution.system_functions import SystemFunctions
 from runtime.identification.callers import Admits
 from runtime.identification.tokens import Identification
@@ -56,7 +59,7 @@ from runtime.isolates.pool import Pool, PoolSettings
 from runtime.isolates.watchdog import Watchdog
 from runtime.isolates.zygote import Zygote
 from runtime.names import DeploymentName
-from runtime.ports import Agenda, DocumentStore, Errands, LogEntry, Logs
+from runtime.ports import Agenda, DocumentStore, Errands, Files, LogEntry, Logs
 from runtime.protocol.forking import Requirement
 from runtime.protocol.messages import Level, Line
 from runtime.settings import Settings
@@ -64,6 +67,10 @@ from runtime.syscalls import documents, functions, identity
 from runtime.syscalls.outbound.entries import Fetching
 from runtime.syscalls.scheduling.entries import Scheduling
 from runtime.syscalls.scheduling.outstanding import Outstanding
+from runtime.syscalls.storage.entries import Storing
+from runtime.syscalls.storage.room import Room
+from runtime.syscalls.storage.shelf import Shelf
+from runtime.syscalls.storage.uploads import UploadTokens
 from runtime.syscalls.table import Table
 from runtime.syscalls.transaction import Transactions
 
@@ -84,7 +91,7 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Cellar:
-    """What lasts: the registry, the documents, the logs. ``logs`` is what everybody writes to.
+    """What lasts: the registry, the documents, contents of files, the logs. ``logs`` is what everybody writes to.
 
     ``secret`` is the installation's own; servers that share a database share it. ``bell`` is where one of them hears of
     the others; a server that has its files for itself needs none.
@@ -92,6 +99,7 @@ class Cellar:
 
     registry: SqliteRegistry | PostgresRegistry
     documents: DocumentStore
+    contents: Files
     files: FileLogs
     logs: Logs
     secret: bytes
@@ -122,6 +130,8 @@ class Router:
     agenda: Agenda
     jobs: Jobs
     crons: Crons
+    shelf: Shelf
+    files: FileDoor
     conductor_with: Callable[[Errands | None], Conductor]
     """Another conductor of the same rooms, for functions that call others here: who runs their errands is given."""
 
@@ -146,6 +156,7 @@ class Router:
             self.queries,
             self.live,
             steward,
+            self.files,
         )
         return Door(behind, self.addresses, listener, fallback)
 
@@ -164,10 +175,15 @@ class Router:
             return await self.directory.find_domain(place.domain) is not None
         return place.name is not None and await self.directory.find(place.name) is not None
 
+    async def exists(self, name: DeploymentName) -> bool:
+        """Whether there is a deployment of this name, asked anew."""
+        return await self.cellar.registry.deployments.summary(name) is not None
+
     async def remove(self, name: DeploymentName) -> None:
-        """End what a deleted deployment runs, and remove its documents."""
+        """End what a deleted deployment runs, and remove its documents and files."""
         self.pool.remove(name)
         await self.cellar.documents.delete(name)
+        await self.shelf.forget(name)
 
 
 @asynccontextmanager
@@ -181,18 +197,20 @@ async def open_cellar(settings: Settings, clock: SystemClock) -> AsyncIterator[C
         files = FileLogs(data / "logs", clock, writers=writers)
         await files.start()
         stack.push_async_callback(files.close)
+        contents = DiskFiles(data / "files")
+        stack.push_async_callback(contents.close)
         if settings.database_url is not None:
-            yield await _open_database(settings.database_url, files, stack)
+            yield await _open_database(settings.database_url, contents, files, stack)
             return
         registry = SqliteRegistry(data / "registry.sqlite3")
         await registry.open()
         stack.push_async_callback(registry.close)
         stored = SqliteDocuments(data / "deployments")
         stack.push_async_callback(stored.close)
-        yield Cellar(registry, stored, files, files, _kept_secret(data / "secret"), None)
+        yield Cellar(registry, stored, contents, files, files, _kept_secret(data / "secret"), None)
 
 
-async def _open_database(url: str, files: FileLogs, stack: AsyncExitStack) -> Cellar:
+async def _open_database(url: str, contents: Files, files: FileLogs, stack: AsyncExitStack) -> Cellar:
     connections = Connections(url)
     stack.push_async_callback(connections.close)
     await connections.open()
@@ -203,7 +221,7 @@ async def _open_database(url: str, files: FileLogs, stack: AsyncExitStack) -> Ce
     registry, stored = PostgresRegistry(connections), PostgresDocuments(connections, bell)
     stack.push_async_callback(stored.close)
     await bell.start()
-    return Cellar(registry, stored, files, files, await registry.secret("installation"), bell)
+    return Cellar(registry, stored, contents, files, files, await registry.secret("installation"), bell)
 
 
 def _kept_secret(path: Path) -> bytes:
@@ -248,12 +266,14 @@ async def run_router(
         behind = _Behind(zygote, pool, analyst, identification, fetching, agenda or MemoryAgenda(), errands)
         router = _assemble(settings, cellar, clock, behind)
         stack.push_async_callback(router.jobs.stop)
+        stack.push_async_callback(router.shelf.settle)
         stack.callback(router.queries.moments.end)
         await pool.start()
         if cellar.bell is not None:
             _hear_of_others(cellar.bell, router.directory)
         forgetting = forget_old_tickets(Transactions(cellar.documents, clock, cellar.secret), router.live.names)
-        for work in (Watchdog(clock, pool.isolates).run(), pool.sweep(), forgetting):
+        sweeping = remove_lost_contents(router.shelf, router.exists)
+        for work in (Watchdog(clock, pool.isolates).run(), pool.sweep(), forgetting, sweeping):
             stack.callback(asyncio.get_running_loop().create_task(work).cancel)
         yield router
 
@@ -295,22 +315,17 @@ class _Behind(NamedTuple):
 
 def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _Behind) -> Router:
     zygote, pool, analyst, identification, fetching, agenda, errands = behind
-
-    def system_variables(name: DeploymentName) -> Mapping[str, str]:
-        return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
-
-    def stand_down(name: DeploymentName, deployment: Deployment | None) -> None:
-        # Of one that is deleted nothing runs on: it would write into whatever has this name next.
-        pool.remove(name) if deployment is None else pool.stand_down(name, deployment.version)
-
-    directory = Directory(cellar.registry.deployments, system_variables, stand_down)
+    directory = _directory(settings, cellar, pool)
     transactions = Transactions(cellar.documents, clock, cellar.secret, agenda)
     scheduling = Scheduling(transactions, Outstanding()).entries()
     admission = Admission()
+    shelf, tokens, room = Shelf(cellar.contents, transactions), UploadTokens(cellar.secret), Room()
+    storing = Storing(shelf, transactions, tokens, room, clock, settings.cloud_url).entries()
 
     def conductor_with(errands: Errands | None) -> Conductor:
         nested = functions.Functions(lambda: made).entries()
-        table = Table([*documents.ENTRIES, *identity.ENTRIES, *nested, *scheduling, *fetching.entries()])
+        served = (*documents.ENTRIES, *identity.ENTRIES, *nested, *scheduling, *storing, *fetching.entries())
+        table = Table(served)
         made = Conductor(Rooms(pool, admission, table, transactions, cellar.logs, clock, errands))
         return made
 
@@ -340,8 +355,21 @@ def _assemble(settings: Settings, cellar: Cellar, clock: SystemClock, behind: _B
         agenda,
         jobs,
         crons,
+        shelf,
+        FileDoor(shelf, tokens, room, clock, Departures()),
         conductor_with,
     )
+
+
+def _directory(settings: Settings, cellar: Cellar, pool: Pool) -> Directory:
+    def system_variables(name: DeploymentName) -> Mapping[str, str]:
+        return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
+
+    def stand_down(name: DeploymentName, deployment: Deployment | None) -> None:
+        # Of one that is deleted nothing runs on: it would write into whatever has this name next.
+        pool.remove(name) if deployment is None else pool.stand_down(name, deployment.version)
+
+    return Directory(cellar.registry.deployments, system_variables, stand_down)
 
 
 def _pool(settings: Settings, zygote: Zygote, clock: SystemClock, logs: Logs) -> Pool:

@@ -19,6 +19,7 @@ from control_plane.cli.live import env, logs, run
 from control_plane.cli.operating import deployments, keys
 from control_plane.cli.scheduling.crons import crons
 from control_plane.cli.scheduling.schedules import schedules
+from control_plane.cli.storage.files import files
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +44,7 @@ for _command in (
     functions,
     schedules,
     crons,
+    files,
     codegen,
     versions,
     rollback,

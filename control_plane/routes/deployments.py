@@ -3,8 +3,9 @@
 Rules
 1. Making, listing and changing (pause, concurrency, domains, egress) are the operator's; deploy keys read and delete
    their own.
-2. Deleting pauses first, then removes documents and log, then the registry's entry: after an accident in between, the
-   deployment is still there, paused, and can be deleted again. Nothing of it is left for a later one of the same name.
+2. Deleting pauses first, then removes documents, files and log, then the registry's entry: after an accident in
+   between, the deployment is still there, paused, and can be deleted again. Nothing of it is left for a later one of
+   the same name.
 3. A custom domain is a host name of at least two labels, not under a domain that this server answers for itself.
 """
 
@@ -146,7 +147,7 @@ async def update_deployment(
 
 @router.delete("/{name}", status_code=204, responses=documented(401, 403, 404))
 async def delete_deployment(office: TheOffice, changes: TheChanges, deployment: OwnDeployment) -> None:
-    """Remove it with its code, environment, keys, documents and log. The name is free afterwards."""
+    """Remove it with its code, environment, keys, documents, files and log. The name is free afterwards."""
     name = deployment.name
 
     async def pause() -> None:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from runtime.edge import cors
 from runtime.edge.exchange import Answer, Exchange, Send
+from runtime.edge.files.door import FileDoor
 from runtime.edge.function_api import FunctionApi, Queries, Services, is_function_path
 from runtime.edge.functions.tools import METHODS as UNLOGGED
 from runtime.edge.functions.tools import Steward, Tools
@@ -86,6 +87,7 @@ class House:
     queries: Queries | None = None
     live: Live | None = None
     steward: Steward | None = None
+    files: FileDoor | None = None
 
 
 class Door:
@@ -103,7 +105,9 @@ class Door:
         self._departures = Departures()
         self._callers = Callers(house.identify, house.admits)
         tools = Tools(house.logs, house.steward, house.release)
-        self._functions = FunctionApi(Services(house.hall, self._callers, house.details, tools, house.queries))
+        self._functions = FunctionApi(
+            Services(house.hall, self._callers, house.details, tools, house.queries, house.files)
+        )
         self._sync = _sync_door(house, self._callers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,6 +21,7 @@ _MANY = (b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Reques
 
 # What the function API answers: open to every page, as Convex's clients expect of it.
 _API_METHODS = b"GET, POST, OPTIONS"
+_API_EXPOSED = b"x-request-id, server-timing, retry-after, etag, digest, accept-ranges, content-range"
 _API_MAX_AGE = b"86400"
 
 
@@ -81,7 +82,7 @@ def open_headers(method: str, headers: HeaderList) -> HeaderList:
     answer = [
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
-        (b"access-control-expose-headers", b"x-request-id, server-timing, retry-after"),
+        (b"access-control-expose-headers", _API_EXPOSED),
     ]
     if not is_preflight(method, headers):
         return [*answer, _VARY]

@@ -13,7 +13,7 @@ Rules
 
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -158,7 +158,7 @@ class Exchange:
             (b"server-timing", b"total;dur=%.2f" % self.elapsed()),
             *problem.headers,
         ]
-        if problem.status == 413:
+        if problem.status in (408, 413):
             head.append((b"connection", b"close"))  # the rest of the body is not worth reading
         await self._start(problem.status, head)
         body = b"" if self.method == "HEAD" else problem.body
@@ -172,6 +172,19 @@ class Exchange:
             head.append((b"content-length", b"%d" % len(body)))
         await self._start(status, head)
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def stream(self, status: int, headers: HeaderList, pieces: AsyncIterator[bytes], length: int) -> None:
+        """Answer with so many bytes of our own, as fast as the client takes them; cut it where they end too soon."""
+        spent = b"total;dur=%.2f" % self.elapsed()
+        await self._start(status, [*headers, (b"server-timing", spent), (b"content-length", b"%d" % length)])
+        if self.method == "HEAD" or not length:
+            await self.send({"type": "http.response.body", "body": b""})
+            return
+        async for piece in pieces:
+            length -= len(piece)
+            if self.client.gone:
+                return
+            await self.send({"type": "http.response.body", "body": piece, "more_body": length > 0})
 
     async def deliver(self, answer: Answer) -> None:
         """Send what an HTTP action answered; raise `InvalidResponse` before anything is sent."""

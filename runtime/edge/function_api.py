@@ -1,7 +1,7 @@
 """What does a deployment's cloud host answer?
 
 The function API that Convex's clients speak (their HTTP API): ``/api/query``, ``/api/mutation``, ``/api/action``,
-``/api/function``, ``/api/run/…``, several queries at one moment, and what their tools ask for. Reads JSON
+``/api/function``, ``/api/run/…``, several queries at one moment, stored files, and what their tools ask for. Reads JSON
 (`functions/`), makes an `Invocation`, writes JSON. Knows no isolate.
 
 Rules
@@ -21,6 +21,8 @@ from urllib.parse import parse_qs
 from runtime import limits
 from runtime.edge import cors
 from runtime.edge.exchange import Exchange
+from runtime.edge.files.door import FileDoor
+from runtime.edge.files.door import methods as methods_of_file
 from runtime.edge.functions import tools
 from runtime.edge.functions.aside import aside, weight
 from runtime.edge.functions.calls import ENDPOINTS, RUN, Batch, Call, make_call, read_call, read_json
@@ -64,13 +66,14 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the function API works with. Without ``queries`` nothing is asked at a moment."""
+    """What the function API works with. Without ``queries`` nothing is asked at a moment, without ``files`` none."""
 
     runner: Runner
     callers: Callers
     details: Details
     tools: Tools
     queries: Queries | None = None
+    files: FileDoor | None = None
 
 
 def is_function_path(path: str) -> bool:
@@ -87,12 +90,15 @@ class FunctionApi:
 
     async def answer(self, deployment: Deployment, path: str, exchange: Exchange) -> None:
         """Answer one request; raises the caller's mistakes."""
-        path, method = _collapsed(path), exchange.method
-        allowed = _allowed_methods(path)
+        path, method, files = _collapsed(path), exchange.method, self._services.files
+        of_file = methods_of_file(path) if files is not None else None
+        allowed = of_file or _allowed_methods(path)
         if method == "OPTIONS":
             await exchange.reply(204, [(b"allow", ", ".join((*allowed, "OPTIONS")).encode())], b"")
         elif method not in allowed:
             raise MethodNotAllowed(f"{path} answers {' and '.join(allowed)}, not {method}", (*allowed, "OPTIONS"))
+        elif of_file and files is not None:
+            await files.answer(deployment.name, path, exchange)
         elif path in tools.METHODS:
             if path in tools.FOR_ADMINISTRATORS:
                 _require_administrator(await self._caller(deployment, exchange), path)

@@ -333,11 +333,19 @@ class Pool:
 
     async def _fork(self) -> Isolate:
         self._make_room()
-        process = await self._zygote.fork()
-        isolate = Isolate(process, self._clock.monotonic(), self._traffic)
-        isolate.on_lost = self._forget
-        self._all.add(isolate)
-        await isolate.start()
+        try:
+            async with asyncio.timeout(limits.START_TIME / 1000):
+                process = await self._zygote.fork()
+                isolate = Isolate(process, self._clock.monotonic(), self._traffic)
+                isolate.on_lost = self._forget
+                self._all.add(isolate)
+                try:
+                    await isolate.start()
+                except asyncio.CancelledError:
+                    isolate.end("it was not ready in time")
+                    raise
+        except TimeoutError:
+            raise Overloaded(f"no isolate was ready within {limits.START_TIME} ms (START_TIME)") from None
         return isolate
 
     def _make_room(self) -> None:

@@ -20,6 +20,12 @@ from runtime.ports.documents import (
     Snapshot,
     Write,
 )
+from runtime.ports.files import (
+    Content,
+    Files,
+    FilesUnavailable,
+    Writing,
+)
 from runtime.ports.logs import (
     Following,
     LogEntry,
@@ -64,6 +70,7 @@ __all__ = [
     "Call",
     "Clock",
     "Commit",
+    "Content",
     "DeploymentSummary",
     "Deployments",
     "Desk",
@@ -73,6 +80,8 @@ __all__ = [
     "ErrandDesk",
     "Errands",
     "FetchFailed",
+    "Files",
+    "FilesUnavailable",
     "Followed",
     "Following",
     "Incoming",
@@ -96,4 +105,5 @@ __all__ = [
     "Versions",
     "Web",
     "Write",
+    "Writing",
 ]

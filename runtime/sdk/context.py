@@ -15,8 +15,8 @@ from runtime.sdk.data.database import DatabaseReader, DatabaseWriter
 from runtime.sdk.references import function_path
 from runtime.sdk.running import Running
 from runtime.sdk.scheduling.scheduler import Scheduler
+from runtime.sdk.storage.storage import StorageActions, StorageReader, StorageWriter
 
-_LATER = frozenset({"storage"})
 _KNOWN = frozenset({"db", "scheduler", "run_query", "run_mutation", "run_action"})
 
 
@@ -50,8 +50,6 @@ class _Context:
         return await _run(self._running, "run.query", ref, args, kwargs)
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name in _LATER:
-            raise AttributeError(f"ctx.{name} is not part of this version")
         if name in _KNOWN:
             raise AttributeError(f"{self._noun} has no ctx.{name}: {self._advice[name]}")
         raise AttributeError(f"{self._noun} has no ctx.{name}")
@@ -83,6 +81,11 @@ class QueryCtx(_Context):
         self._running = running
         self.db = DatabaseReader(running)
 
+    @property
+    def storage(self) -> StorageReader:
+        """Stored files: their URLs and metadata."""
+        return StorageReader(self._running)
+
 
 class MutationCtx(_Context):
     """What a mutation can do: read and write, all or nothing."""
@@ -96,6 +99,11 @@ class MutationCtx(_Context):
     def __init__(self, running: Running) -> None:
         self._running = running
         self.db = DatabaseWriter(running)
+
+    @property
+    def storage(self) -> StorageWriter:
+        """Stored files; deleting one is part of this transaction."""
+        return StorageWriter(self._running)
 
     @property
     def scheduler(self) -> Scheduler:
@@ -115,6 +123,11 @@ class ActionCtx(_Context):
     _advice: ClassVar[Mapping[str, str]] = {
         "db": "it runs outside any transaction; call a query or mutation with ctx.run_query or ctx.run_mutation"
     }
+
+    @property
+    def storage(self) -> StorageActions:
+        """Stored files, their contents included."""
+        return StorageActions(self._running)
 
     @property
     def scheduler(self) -> Scheduler:

@@ -11,5 +11,6 @@
 `identity`     ``auth.*``
 `settling`     what becomes durable together with a mutation: sync clients' tickets, scheduled functions
 `scheduling`   ``scheduler.*``, and what is due
+`storage`      ``storage.*``, and files
 `outbound`     ``fetch.*``
 """

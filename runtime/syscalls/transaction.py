@@ -15,7 +15,7 @@ Rules
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,13 +31,7 @@ from runtime.syscalls.pending import Pending, Reads
 from runtime.syscalls.reading.cursors import Cursors
 from runtime.syscalls.reading.spans import Bounds, Index, built_in_index, read_part, rest, span_of
 from runtime.syscalls.scheduling.duties import earliest
-from runtime.syscalls.schemas.catalog import (
-    CREATION_TIME,
-    TableRules,
-    built_in_number,
-    compare,
-    id_key,
-)
+from runtime.syscalls.schemas.catalog import CREATION_TIME, TableRules, built_in_number, compare, id_key
 from runtime.syscalls.schemas.document_types import SYSTEM_TABLES
 from runtime.syscalls.schemas.tables import BY_NUMBER, FIRST_TABLE, RulesMemo, Tables
 
@@ -63,6 +57,7 @@ class Transactions:
         self._store = store
         self._clock = clock
         self._agenda = agenda
+        self.listeners: list[Callable[[DeploymentName, Sequence[Write]], None]] = []
         self.random = RandomBytes()
         self.memo = RulesMemo()
         # Without a secret of the installation, cursors live as long as the process.
@@ -77,9 +72,11 @@ class Transactions:
         return Transaction(self, name, moment.share(), self._clock.now())
 
     def note(self, name: DeploymentName, writes: Sequence[Write]) -> None:
-        """These writes are durable: whoever does what is due is told of it."""
+        """These writes are durable: whoever does what is due is told of it, and whoever listens."""
         if self._agenda is not None and (at := earliest(writes)) is not None:
             self._agenda.note(name, at)
+        for listener in self.listeners:
+            listener(name, writes)
 
     async def table_name(self, name: DeploymentName, number: int) -> str:
         """What a table with this number is called, for somebody who is told about it."""

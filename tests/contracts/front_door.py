@@ -14,6 +14,7 @@ import uvicorn
 
 from runtime.edge.app import App, Door, House
 from runtime.edge.connection import Connection, listen
+from runtime.edge.files.door import FileDoor
 from runtime.edge.hosts import Addresses, Listener
 from runtime.edge.problems import Details
 from runtime.execution.conductor import Timing
@@ -272,10 +273,11 @@ async def opened(
     details: Details = Details.HIDE,
     connection: type[Connection] = Connection,
     fallback: App | None = control_plane,
+    files: FileDoor | None = None,
 ) -> AsyncIterator[Front]:
     """Open a front door for a deployment that declared this."""
     hall, names, journal = Hall(), Names(deployment(declaration)), Journal()
-    house = House(hall, names, journal, Midnight(), admits, identify, details, "0.0.1")
+    house = House(hall, names, journal, Midnight(), admits, identify, details, "0.0.1", files=files)
     door = Door(house, addresses or Addresses("site.localhost", "cloud.localhost"), listener, fallback)
     server = uvicorn.Server(listen(door, host="127.0.0.1", port=0, connection=connection))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of uvicorn before 0.29

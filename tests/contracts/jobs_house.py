@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
+from runtime.adapters.files.memory import MemoryFiles
 from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.queue.memory_agenda import MemoryAgenda
 from runtime.errors import OurMistake, Overloaded, SyscallRefused
@@ -31,6 +32,10 @@ from runtime.syscalls import documents, functions
 from runtime.syscalls.scheduling.entries import Scheduling
 from runtime.syscalls.scheduling.outstanding import Outstanding
 from runtime.syscalls.scheduling.overseeing import Overseer, Wanted
+from runtime.syscalls.storage.entries import Storing
+from runtime.syscalls.storage.room import Room
+from runtime.syscalls.storage.shelf import Shelf
+from runtime.syscalls.storage.uploads import UploadTokens
 from runtime.syscalls.table import Table
 from runtime.syscalls.transaction import Transactions
 
@@ -49,6 +54,10 @@ _CONTEXTS: dict[Kind, Callable[[Running], Any]] = {
     Kind.MUTATION: MutationCtx,
     Kind.ACTION: ActionCtx,
 }
+
+
+def _cloud_url(name: DeploymentName) -> str:
+    return f"http://{name}.cloud.localhost:3210"
 
 
 class SteeredClock:
@@ -178,6 +187,8 @@ class StandIn:
         except Exception as error:
             reason = Reason.ARGUMENTS if isinstance(error, KeyError) else Reason.RAISED
             return Failure(reason, type(error).__name__, str(error))
+        finally:
+            window.ended()
 
 
 class Worker:
@@ -189,7 +200,9 @@ class Worker:
         self.transactions = Transactions(self.store, house.clock, bytes(32), house.agenda)
         scheduling = Scheduling(self.transactions, house.outstanding).entries()
         nested = functions.Functions(lambda: self.conductor).entries()
-        table = Table([*documents.ENTRIES, *nested, *scheduling])
+        self.shelf, self.tokens = Shelf(house.files, self.transactions), UploadTokens(bytes(32))
+        storing = Storing(self.shelf, self.transactions, self.tokens, house.room, house.clock, _cloud_url).entries()
+        table = Table([*documents.ENTRIES, *nested, *scheduling, *storing])
         pool = cast(Pool, self.pool)
         self.conductor = Conductor(Rooms(pool, Admission(), table, self.transactions, house.logs, house.clock))
         self.jobs = Jobs(
@@ -206,6 +219,8 @@ class JobsHouse:
         self.agenda = MemoryAgenda()
         self.logs = MemoryLogs()
         self.outstanding = Outstanding()
+        self.files = MemoryFiles()
+        self.room = Room()
         self.programs: dict[str, Program] = {}
         self.kinds: dict[str, Kind] = {}
         self.paused = False

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from control_plane.app import create_app
 from control_plane.auth import hash_secret
 from control_plane.office import Office
+from runtime.adapters.files.memory import MemoryFiles
 from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.adapters.memory_registry import MemoryRegistry
@@ -29,6 +30,7 @@ from runtime.protocol.declaration import Declaration, Diagnostic
 from runtime.syscalls.restoring import Restoring
 from runtime.syscalls.scheduling.overseeing import Overseer
 from runtime.syscalls.schemas.keeper import Schemas
+from runtime.syscalls.storage.shelf import Shelf
 from runtime.syscalls.transaction import Transactions
 
 ADMIN_KEY = "an-admin-key-of-many-random-letters"
@@ -150,6 +152,7 @@ def _office(work: AtWork) -> Office:
         restoring=Restoring(work.documents, clock),
         crons=Crons(transactions, settling, work.logs, clock),
         overseer=Overseer(transactions),
+        shelf=Shelf(MemoryFiles(), transactions),
         logs=work.logs,
         clock=clock,
         analyse=work.analyse,

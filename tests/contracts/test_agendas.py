@@ -162,6 +162,12 @@ async def test_who_waits_is_woken_by_what_is_due_before_everything_else(house: H
             await waiting
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 0.0, 0.0001, 0.001])
+async def test_the_shortest_wait_ends(house: House, seconds: float) -> None:
+    async with asyncio.timeout(4):  # less than Redis has for an answer
+        await house.book.wait(seconds)
+
+
 @pytest.mark.parametrize("kind", ["installed", "wheel"])
 async def test_what_is_noted_while_redis_is_away_is_noted_when_it_is_back(kind: str, tmp_path: Path) -> None:
     clock = Clock()

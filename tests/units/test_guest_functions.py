@@ -222,7 +222,8 @@ def test_a_patch_says_which_fields_go(host: Host) -> None:
         (Kind.QUERY, "run_mutation", "a query only reads"),
         (Kind.MUTATION, "run_action", "call the action from an action"),
         (Kind.ACTION, "db", "ctx.run_query or ctx.run_mutation"),
-        (Kind.ACTION, "storage", "not part of this version"),
+        (Kind.QUERY, "storage.delete", "a query only reads"),
+        (Kind.MUTATION, "storage.get", "use an action"),
     ],
 )
 def test_what_a_kind_does_not_have_says_why(host: Host, kind: Kind, attribute: str, words: str) -> None:

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.conftest import LiveServer, Tenant
 from tests.postgres_server import PostgresServer
 
 WARREN = [sys.executable, "-m", "control_plane.cli.main"]
-JOBS = {
+JOBS: Mapping[str, str | bytes] = {
     "jobs.py": """
 from runtime import internal_mutation, mutation, query
 
@@ -45,7 +46,11 @@ class Parts:
         self.folder = folder
         self._socket = folder / "redis.sock"
         self.settings = {"WARREN_DATABASE_URL": database, "WARREN_REDIS_URL": f"unix://{self._socket}"}
+        self.files = folder / "files"
+        self.files.mkdir()
         self.redis = self.start_redis()
+        for part in ("office", "router"):
+            self.share_files(folder / part)
         self.control_plane = LiveServer(folder / "office", [*WARREN, "control-plane"], **self.settings)
         self.router = LiveServer(folder / "router", [*WARREN, "router"], **self.settings)
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -60,18 +65,24 @@ class Parts:
         wait_until(self._socket.exists)
         return server
 
+    def share_files(self, data: Path) -> None:
+        """Let this part keep files where the others do, as containers share a volume."""
+        data.mkdir()
+        (data / "files").symlink_to(self.files)
+
     def start_worker(self) -> "subprocess.Popen[bytes]":
         """Start a worker, and wait until it gives a sign of life."""
         data = self.folder / f"worker-{len(self.workers)}"
+        self.share_files(data)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("WARREN_")}
         worker = subprocess.Popen([*WARREN, "worker", "--data", str(data)], env=environment | self.settings)
         self.workers.append(worker)
         wait_until(lambda: (data / "worker.alive").exists())
         return worker
 
-    def tenant(self) -> Tenant:
+    def tenant(self, files: str | Mapping[str, str | bytes] = JOBS) -> Tenant:
         """A deployment that is pushed at the control plane and called at the router."""
-        made = self.control_plane.tenant(JOBS)
+        made = self.control_plane.tenant(files)
         return Tenant(self.router, made.name, made.key)
 
     def stop(self) -> None:
@@ -147,6 +158,21 @@ def test_a_redis_that_is_killed_and_comes_back_empty_loses_nothing(parts: Parts)
     parts.redis = parts.start_redis()
     wait_until(lambda: len(done(tenant)) == 100)
     assert done(tenant) == sorted([*range(50), *range(50)])
+
+
+def test_a_file_that_a_worker_stores_the_router_serves_and_the_office_removes(parts: Parts) -> None:
+    parts.start_worker()
+    tenant = parts.tenant("files")
+    id = tenant.run("machine:in_a_thread", {"text": "from a worker"})["value"]
+    url = urlsplit(tenant.run("files:url", {"id": id})["value"])
+    served = parts.router.http.get(url.path, headers={"Host": tenant.cloud})
+    assert (served.status_code, served.text) == (200, "from a worker")
+    office = {"Authorization": f"Bearer {tenant.key}"}
+    listed = parts.control_plane.http.get(f"/v1/deployments/{tenant.name}/files", headers=office).json()
+    assert [each["id"] for each in listed["files"]] == [id]
+    assert [path for path in parts.files.rglob("*") if path.is_file()] != []
+    assert parts.control_plane.http.delete(f"/v1/deployments/{tenant.name}", headers=office).status_code == 204
+    assert [path for path in parts.files.rglob("*") if path.is_file()] == []
 
 
 def test_an_embedded_queue_dies_with_its_server_and_is_started_again_when_it_dies_alone(own_server: LiveServer) -> None:

@@ -17,13 +17,9 @@ Rules
 
 import asyncio
 import errno
-import fcntl
 import ipaddress
-import os
 import socket
 import struct
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from runtime.egress.rules import NotAllowed
@@ -31,32 +27,12 @@ from runtime.limits import CONNECT_TIME, LANE_CONNECTS, LANE_REFUSALS
 from worker.lane.judging import Judge
 from worker.lane.names import Names, Resolve
 from worker.lane.notifications import Call, Gone, Listener
+from worker.lane.sockets import Refused, Theirs, socket_of
 
 _LONGEST_ADDRESS = 28
 _NAME_SERVER_PORT = 53
-_FRESH = 7  # TCP_CLOSE
-_CONNECTING = (2, 3)  # TCP_SYN_SENT, TCP_SYN_RECV
 # A lane may make so many connects at once, and then one in this many seconds.
 _BURST, _INTERVAL = 128, 0.01
-
-_CARRIED = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-    (socket.SOL_SOCKET, socket.SO_PRIORITY),
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
-)
-_TIMES = (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO, socket.SO_LINGER)
-
-
-class _Refused(Exception):
-    """The connect fails with this errno."""
-
-    def __init__(self, error: int) -> None:
-        super().__init__(os.strerror(error))
-        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +115,7 @@ class Connections:
         try:
             await self._connects.turn()
             error = await self._connect(call)
-        except _Refused as refused:
+        except Refused as refused:
             error = refused.error
         except NotAllowed as refused:
             self._refuse(str(refused))
@@ -159,18 +135,16 @@ class Connections:
     async def _connect(self, call: Call) -> int:
         """Make the connection and put it in its place; 0, or EINPROGRESS for one that is still being made."""
         target = _read_target(self._listener.read(call, min(call.length, _LONGEST_ADDRESS)), call.length)
-        with self._listener.socket_of(call) as theirs:
-            domain = _insist_on_a_fresh_one(theirs)
-            if domain != target.family:
-                raise _Refused(errno.EAFNOSUPPORT if domain == socket.AF_INET else errno.EINVAL)
-            flags = fcntl.fcntl(theirs, fcntl.F_GETFL)
+        with socket_of(self._listener, call) as theirs:
+            if theirs.family not in (None, target.family):
+                raise Refused(errno.EAFNOSUPPORT if theirs.family == socket.AF_INET else errno.EINVAL)
             if target.port == _NAME_SERVER_PORT and ipaddress.ip_address(target.address).is_loopback:
-                return self._install(call, self._names.serve(), flags)
+                return self._install(call, self._names.serve(), theirs)
             self._permit(target)
             if _is_this_machine(target):
                 # It has more names for itself than 127.0.0.1, and what listens there does not tell them apart.
                 self._judge.permitted(None, ["127.0.0.1"], target.port)
-            return await self._make(call, target, theirs, flags)
+            return await self._make(call, target, theirs)
 
     def _permit(self, target: _Target) -> None:
         """Raise `NotAllowed` unless one of the names of this address, or the address itself, may be connected to."""
@@ -183,28 +157,28 @@ class Connections:
                 refusal = refusal or error
         raise refusal or NotAllowed(f"{target.address}, port {target.port}, is not allowed")
 
-    async def _make(self, call: Call, target: _Target, theirs: socket.socket, flags: int) -> int:
+    async def _make(self, call: Call, target: _Target, theirs: Theirs) -> int:
         with socket.socket(target.family, socket.SOCK_STREAM) as made:
             made.setblocking(False)
-            _carry_over(theirs, made)
+            theirs.carry_over(made)
             # An IPv4 address in an IPv6 socket goes as it came: ::ffff:…; what was judged is the address in it.
             mapped = target.family == socket.AF_INET6 and ":" not in target.address
             where = (f"::ffff:{target.address}" if mapped else target.address, target.port)
-            if flags & os.O_NONBLOCK:
+            if not theirs.is_blocking:
                 error = made.connect_ex(where)
                 if error not in (0, errno.EINPROGRESS):
-                    raise _Refused(error)
+                    raise Refused(error)
                 self._listener.install(call, made)
                 return error
             async with asyncio.timeout(CONNECT_TIME / 1000):
                 await self._loop.sock_connect(made, where)
-            return self._install(call, made, flags)
+            return self._install(call, made, theirs)
 
-    def _install(self, call: Call, made: socket.socket | None, flags: int) -> int:
+    def _install(self, call: Call, made: socket.socket | None, theirs: Theirs) -> int:
         if made is None:
-            raise _Refused(errno.EAGAIN)
+            raise Refused(errno.EAGAIN)
         with made:
-            made.setblocking(bool(not flags & os.O_NONBLOCK))
+            made.setblocking(theirs.is_blocking)
             self._listener.install(call, made)
         return 0
 
@@ -224,7 +198,7 @@ class Connections:
 
 def _read_target(found: bytes, length: int) -> _Target:
     if len(found) < 2:
-        raise _Refused(errno.EFAULT if length >= 2 else errno.EINVAL)
+        raise Refused(errno.EFAULT if length >= 2 else errno.EINVAL)
     (family,) = struct.unpack_from("=H", found)
     if family == socket.AF_INET and len(found) >= 16:
         port, packed = struct.unpack_from("!2xH4s", found)
@@ -233,9 +207,9 @@ def _read_target(found: bytes, length: int) -> _Target:
         port, packed, scope = struct.unpack("!2xH4x16s4s", found)
         address = ipaddress.IPv6Address(packed)
         if any(scope):
-            raise _Refused(errno.EACCES)
+            raise Refused(errno.EACCES)
         return _Target(family, str(address.ipv4_mapped or address), port)
-    raise _Refused(errno.EAFNOSUPPORT if family not in (socket.AF_INET, socket.AF_INET6) else errno.EINVAL)
+    raise Refused(errno.EAFNOSUPPORT if family not in (socket.AF_INET, socket.AF_INET6) else errno.EINVAL)
 
 
 def _is_this_machine(target: _Target) -> bool:
@@ -248,30 +222,3 @@ def _is_this_machine(target: _Target) -> bool:
         if probe.connect_ex((target.address, target.port)) != 0:
             return False
         return str(probe.getsockname()[0]) == target.address
-
-
-def _insist_on_a_fresh_one(theirs: socket.socket) -> int:
-    """The family of a TCP socket that is not connected; anything else is refused as the kernel would."""
-    domain = theirs.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
-    if domain == socket.AF_UNIX:
-        raise _Refused(errno.EISCONN)
-    if (
-        domain not in (socket.AF_INET, socket.AF_INET6)
-        or theirs.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL) != socket.IPPROTO_TCP
-    ):
-        raise _Refused(errno.EACCES)
-    state = theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[0]
-    if state != _FRESH:
-        raise _Refused(errno.EALREADY if state in _CONNECTING else errno.EISCONN)
-    return domain
-
-
-def _carry_over(theirs: socket.socket, made: socket.socket) -> None:
-    options: Sequence[tuple[int, int]] = _CARRIED
-    for level, option in options:
-        # An option that one of the two does not take is one that does not matter.
-        with suppress(OSError):
-            made.setsockopt(level, option, theirs.getsockopt(level, option))
-    for option in _TIMES:
-        with suppress(OSError):
-            made.setsockopt(socket.SOL_SOCKET, option, theirs.getsockopt(socket.SOL_SOCKET, option, 16))

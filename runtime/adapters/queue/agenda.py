@@ -26,6 +26,8 @@ log = logging.getLogger("warren.queue")
 
 CLAIM = 10_000.0  # ms
 _NAP = 1.0  # seconds
+# 0 is for ever. So is what Redis rounds to 0, and to one of version 6 that is even 0.001.
+_SHORTEST = 0.002
 _SWEEP_EVERY = 55_000  # ms; a little less than the minute of the sweepers
 _FIRST_DELAY = 0.1  # seconds
 _LONGEST_DELAY = 2.0
@@ -181,8 +183,7 @@ class RedisDueBook:
     async def wait(self, seconds: float) -> None:
         """Wait so long, or until something is noted that is due before everything else."""
         with reaching():
-            # 0 would be for ever, and less than a millisecond is 0 to Redis.
-            await self._redis.blpop([WAKE], timeout=max(0.001, min(seconds, _NAP)))
+            await self._redis.blpop([WAKE], timeout=max(_SHORTEST, min(seconds, _NAP)))
 
     async def may_sweep(self) -> bool:
         """Whether it is this worker's turn to ask every deployment."""

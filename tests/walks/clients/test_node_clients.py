@@ -103,3 +103,10 @@ def test_a_mutation_whose_answer_was_lost_happens_once_and_such_an_action_is_giv
     assert happened["list"] == ["once"]
     assert "Connection lost" in happened["action"]["message"]
     assert happened["next"] == {"a": 2.0}
+
+
+def test_a_file_is_uploaded_shown_to_who_is_subscribed_and_gone_when_it_is_deleted(stage: Stage) -> None:
+    happened = stage.play("files_flow")
+    assert (happened["upload"], happened["type"], happened["same"]) == (200, "image/svg+xml", True)
+    assert (happened["part"], happened["text"]) == (206, "<svg/>")
+    assert happened["gone"] == 404

@@ -7,6 +7,7 @@ import { cutLine, ownLine, RUNNING } from "./console.mjs";
 import { frame, Raw } from "./msgpack.mjs";
 import { LOG_LINES, SYSCALLS_AT_ONCE, SYSCALLS_PER_CALL } from "./limits.mjs";
 import { ApplicationError, FunctionError, functionPath, InvalidToken, LimitExceeded, REGISTERED } from "./sdk.mjs";
+import { Storage } from "./storage.mjs";
 import { failureOf } from "./tracebacks.mjs";
 import { Mismatch } from "./validators.mjs";
 import { decode, encode, InvalidValue, isPlain, measured, shown, typeOf } from "./values.mjs";
@@ -221,7 +222,7 @@ class ActionCtx {
   }
 
   get storage() {
-    throw new TypeError("ctx.storage is not part of this version");
+    return new Storage(this.#call);
   }
 
   get db() {

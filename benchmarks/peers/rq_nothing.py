@@ -1,0 +1,5 @@
+"""The peer: a job of RQ's that does nothing."""
+
+
+def nothing() -> None:
+    """Do nothing."""
