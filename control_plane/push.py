@@ -187,8 +187,9 @@ def _count(what: str, observed: int, name: str, limit: Limit) -> None:
 def _objections(declaration: Declaration, bundle: dict[str, bytes]) -> Iterator[Diagnostic]:
     # Which files are left to workers is seen from here as well: no claim sends a function elsewhere.
     engines = {path: engine for path in bundle if (engine := engine_of(path, bundle[path])) is not Engine.ISOLATE}
-    if not set(declaration.node_style) <= engines.keys():
-        yield Diagnostic(file="", line=0, message="the bundle declares Node-style modules that are none")
+    named = set(declaration.node_style)
+    if not named <= engines.keys() or len(named) != len(declaration.node_style):
+        yield Diagnostic(file="", line=0, message="the bundle declares Node-style modules that are none, or one twice")
     paths: set[str] = set()
     for function in declaration.functions:
         yield from _place(function.file, function.line, bundle)

@@ -369,7 +369,8 @@ def _directory(settings: Settings, cellar: Cellar, pool: Pool) -> Directory:
         return {"WARREN_SITE_URL": settings.site_url(name), "WARREN_CLOUD_URL": settings.cloud_url(name)}
 
     def stand_down(name: DeploymentName, deployment: Deployment | None) -> None:
-        pool.stand_down(name, deployment.version if deployment is not None else None)
+        # Of one that is deleted nothing runs on: it would write into whatever has this name next.
+        pool.remove(name) if deployment is None else pool.stand_down(name, deployment.version)
 
     return Directory(cellar.registry.deployments, system_variables, stand_down)
 

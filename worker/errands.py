@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from runtime.errors import IsolateLost, NotFound, Overloaded, WarrenError
+from runtime.errors import IsolateLost, NotFound, OurMistake, Overloaded, WarrenError
 from runtime.invocation import Deployment, Invocation, Outcome
 from runtime.names import DeploymentName, parse_function_path
 from runtime.ports import Call, Errand, ErrandDesk, Errands
@@ -46,6 +46,9 @@ class ErrandRunner:
             errand = await self._desk.take(id)
         except Overloaded as error:
             log.info("an errand is left to others: %s", error)
+            return
+        except OurMistake as mistake:
+            log.error("an errand cannot be run: %s", mistake)
             return
         if errand is None:
             return

@@ -42,6 +42,10 @@ class Timekeeper:
                     log.warning("nobody is knocked for now: %s", error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
+            except Exception:
+                # Nobody else keeps time in this process, whatever it was.
+                log.exception("time is kept again in a moment")
+                await asyncio.sleep(_LONGEST_DELAY)
             else:
                 if delay != _FIRST_DELAY:
                     log.warning("the queue answers again")

@@ -168,6 +168,13 @@ async def delete_deployment(office: TheOffice, changes: TheChanges, deployment: 
     await changes.make(name, remove)
 
 
+async def _empty(office: Office, name: DeploymentName) -> DeploymentName:
+    """Begin with nothing: what still ran of a deleted deployment elsewhere may have written under this name."""
+    await office.removed(name)
+    await office.logs.forget(name)
+    return name
+
+
 async def _take_name(office: Office, wanted: str | None) -> DeploymentName:
     if wanted is not None:
         try:
@@ -175,14 +182,14 @@ async def _take_name(office: Office, wanted: str | None) -> DeploymentName:
         except InvalidName as error:
             raise invalid_name("name", error) from None
         await office.deployments.create(name, office.clock.now())
-        return name
+        return await _empty(office, name)
     for _ in range(_ATTEMPTS):
         name = random_deployment_name()
         try:
             await office.deployments.create(name, office.clock.now())
         except Conflict:
             continue
-        return name
+        return await _empty(office, name)
     raise Conflict("every name that was made up is taken: send one of your own as 'name'")
 
 

@@ -6,7 +6,8 @@ asked for and stay as they came. Pure.
 Rules
 1. No piece that comes out is larger than `BODY_CHUNK`, whatever was sent: a bomb is counted by its reader while it
    unfolds, and stopped there.
-2. What ends too early or makes no sense is a `ValueError`. What follows the end of a stream is dropped, as browsers do.
+2. What ends too early or makes no sense is a `ValueError`, and so are more members than any file has: each costs time,
+   also where nothing is in it. What follows the end of a stream is dropped, as browsers do.
 """
 
 import zlib
@@ -17,6 +18,7 @@ from runtime.protocol.messages import HeaderList
 
 ACCEPTED = b"gzip, deflate"
 _CODINGS = {b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
+_MEMBERS = 1_000
 _GZIP = 31
 _ZLIB = 15
 _RAW = -15
@@ -91,6 +93,8 @@ class _Unpacker:
             self._over = True
             return False
         self._members += 1
+        if self._members > _MEMBERS:
+            raise ValueError(f"it has more than {_MEMBERS} members")
         self._stream = zlib.decompressobj(
             _GZIP if self._coding == "gzip" else _ZLIB if _looks_like_zlib(data) else _RAW
         )

@@ -13,7 +13,7 @@ import msgspec
 from runtime.adapters.files.memory import MemoryFiles
 from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.queue.memory_agenda import MemoryAgenda
-from runtime.errors import IsolateLost, Overloaded, SyscallRefused
+from runtime.errors import OurMistake, Overloaded, SyscallRefused
 from runtime.execution.admission import Admission
 from runtime.execution.conductor import Conductor, Rooms
 from runtime.execution.jobs.jobs import Jobs
@@ -182,7 +182,7 @@ class StandIn:
         try:
             result = await program(_CONTEXTS[invocation.kind](running), values.decode(invocation.args))
             return values.encode(result)
-        except IsolateLost:
+        except OurMistake:
             raise
         except Exception as error:
             reason = Reason.ARGUMENTS if isinstance(error, KeyError) else Reason.RAISED

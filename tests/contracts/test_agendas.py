@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from runtime.adapters.queue.agenda import RedisAgenda, RedisDueBook
+from runtime.adapters.queue.connecting import AGENDA, CLAIMS, thread_client
 from runtime.adapters.queue.memory_due_book import MemoryDueBook
 from runtime.names import DeploymentName
 from runtime.ports import DueBook
-from tests.redis_servers import SERVERS, Clock, redis_server
+from tests.redis_servers import REAL, SERVERS, Clock, redis_server
 
 A, B, C = (DeploymentName(name) for name in "abc")
 
@@ -77,6 +78,15 @@ async def test_a_claim_that_is_never_settled_ends_after_ten_seconds(house: House
     house.clock.moment += 9_999
     assert await house.taken() == []
     house.clock.moment += 1
+    assert await house.taken() == [A]
+
+
+async def test_a_clock_that_was_set_back_lets_no_claim_last_longer_than_ten_seconds(house: House) -> None:
+    await house.note(A, 0)
+    assert await house.taken() == [A]
+    house.clock.moment -= 600_000
+    assert await house.taken() == []
+    house.clock.moment += 10_000
     assert await house.taken() == [A]
 
 
@@ -178,4 +188,34 @@ async def test_what_is_noted_while_redis_is_away_is_noted_when_it_is_back(kind: 
                 names += (await book.take(clock.now(), 10)).names
         assert sorted(names) == [A, B]
         await agenda.close()
+        await book.close()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+async def test_a_name_that_is_no_text_is_forgotten_and_the_others_are_taken(kind: str, tmp_path: Path) -> None:
+    async with redis_server(kind, tmp_path) as server:
+        clock = Clock()
+        book, client = RedisDueBook(server.url, clock), thread_client(server.url)
+        client.zadd(AGENDA, {b"\xff\xfe": 1, b"a": 2})
+        assert (await book.take(clock.now(), 10)).names == (A,)
+        assert client.zrange(CLAIMS, 0, -1) == [b"a"]
+        client.close()
+        await book.close()
+
+
+@pytest.mark.parametrize("kind", REAL)
+async def test_what_is_due_is_noted_and_taken_also_where_memory_is_full(kind: str, tmp_path: Path) -> None:
+    async with redis_server(kind, tmp_path) as server:
+        clock = Clock()
+        book = RedisDueBook(server.url, clock)
+        house = House(clock, book, server.url)
+        await house.note(A, 0)
+        assert await house.taken() == [A]
+        client = thread_client(server.url)
+        client.config_set("maxmemory", 1)
+        client.close()
+        await house.note(B, 0)
+        assert await house.taken() == [B]
+        await book.settle(B, 1)
+        assert await house.taken() == [B]
         await book.close()

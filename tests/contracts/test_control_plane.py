@@ -41,6 +41,8 @@ OWN = [
     ("GET", ""), ("DELETE", ""), ("POST", "/pushes"), ("GET", "/versions"), ("POST", "/rollback"), ("GET", "/env"),
     ("PUT", "/env/A"), ("DELETE", "/env/A"), ("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/1"),
     ("GET", "/functions"), ("GET", "/routes"), ("GET", "/logs"),
+    ("GET", "/schedules"), ("DELETE", "/schedules?function=a:b"), ("GET", "/schedules/1"), ("DELETE", "/schedules/1"),
+    ("POST", "/schedules/1/rerun"), ("GET", "/crons"), ("POST", "/crons/1/run"),
 ]  # fmt: skip
 OPERATORS = [("GET", "/v1/deployments"), ("POST", "/v1/deployments"), ("PATCH", "/v1/deployments/mine")]
 
@@ -57,7 +59,7 @@ async def test_without_a_good_key_every_call_is_refused_alike(office: AtWork, me
             details.add(problem(answer, 401, "Unauthorized")["detail"])
             assert answer.headers["www-authenticate"].startswith("Bearer")
     assert len(details) == 2  # without a key, and with a wrong one
-    assert office.removed == []
+    assert office.removed == ["mine"]  # when it was made
 
 
 @pytest.mark.parametrize(("method", "path"), OWN)
@@ -124,6 +126,8 @@ async def test_a_deployment_is_made_read_listed_and_deleted(office: AtWork) -> N
     read = (await office.http.get("/v1/deployments/happy-otter-1", headers=key)).json()
     assert {**body, "paused": False, "concurrency": None, "domains": [], "version": None}.items() <= read.items()
     assert (await office.http.get("/v1/deployments")).json() == {"deployments": [read]}
+    assert office.removed == ["happy-otter-1"], "it begins with nothing"
+    office.removed.clear()
     office.changed.clear()
     assert (await office.http.delete("/v1/deployments/happy-otter-1", headers=key)).status_code == 204
     assert office.removed == ["happy-otter-1"]

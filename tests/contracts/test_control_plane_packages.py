@@ -85,3 +85,8 @@ async def test_other_claims_that_cannot_be_meant_are_not_kept(office: AtWork) ->
     files = {"a.py": b"'use node'", "a.mjs": b"'use node'"}
     status, text = await push(office, Declaration(functions=both, node_style=("a.mjs", "a.py")), files)
     assert (status, "a:f is declared twice" in text) == (422, True)
+
+
+async def test_a_node_style_module_is_declared_once(office: AtWork) -> None:
+    status, text = await push(office, Declaration(node_style=("mail/send.py",) * 1_000))
+    assert status == 422 and "one twice" in text

@@ -2,15 +2,17 @@
 
 import asyncio
 import threading
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from rq import Callback, Repeat, Retry
 
 from runtime.adapters.queue.connecting import KNOCK_QUEUE, thread_client
 from runtime.adapters.queue.crew import Crew, Work
 from runtime.adapters.queue.embedding import EmbeddedRedis
-from runtime.adapters.queue.knocking import Enqueuer
+from runtime.adapters.queue.knocking import SHIFT, Enqueuer, rq_queue
 from runtime.names import DeploymentName
 from tests.redis_servers import REAL, SERVERS, redis_server, soon
 
@@ -161,6 +163,68 @@ async def test_no_thread_is_left_of_a_crew_that_has_stopped(house: House) -> Non
     crew = house.crew(Done(1).work, threads=4)
     await crew.stop(5)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(KNOCK_QUEUE)]
+
+
+called: list[object] = []
+
+
+def somebody_elses(*what: object, **more: object) -> None:
+    """What no job may call."""
+    called.append(what or more)
+
+
+STRANGE = {
+    "another function": (f"{__name__}.somebody_elses", ("a",), {}),
+    "a function of the system": ("os.getenv", ("PATH",), {}),
+    "no id": (SHIFT, (), {}),
+    "two ids": (SHIFT, ("a", "b"), {}),
+    "an id that is none": (SHIFT, ({"a": 1},), {}),
+    "an id by name": (SHIFT, (), {"name": "a"}),
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+async def test_what_stands_in_redis_has_nothing_called_but_ours(house: House, strange: str) -> None:
+    called.clear()
+    function, args, more = STRANGE[strange]
+    rq_queue(KNOCK_QUEUE, house.client).enqueue_call(function, args, more, job_id="strange", failure_ttl=60)
+    done = Done(2)
+    crew = house.crew(done.work, done.finish, threads=1)
+    await house.knock("mine")
+    await soon(done.enough)
+    await crew.stop(5)
+    assert (done.ids, called) == (["mine"], [])
+
+
+async def test_a_job_has_no_callbacks_repetitions_or_retries(house: House) -> None:
+    called.clear()
+    callback = Callback(somebody_elses)
+    for name, args in (("good", ("good",)), ("bad", ())):
+        rq_queue(KNOCK_QUEUE, house.client).enqueue_call(
+            SHIFT, args, job_id=name, on_success=callback, on_failure=callback, repeat=Repeat(3), retry=Retry(3)
+        )
+    done = Done(3)
+    crew = house.crew(done.work, done.finish, threads=1)
+    await house.knock("mine")
+    await soon(done.enough)
+    await crew.stop(5)
+    assert (done.ids, called) == (["good", "mine"], [])
+
+
+async def test_a_job_that_cannot_be_read_is_left_behind(house: House) -> None:
+    house.client.hset("rq:job:broken", mapping={"data": b"\xff\xfe", "created_at": "never", "timeout": "x"})
+    house.client.hset("rq:job:unread", mapping={"data": b"\xff\xfe", "status": "queued"})
+    house.client.hset("rq:job:bomb", mapping={"data": zlib.compress(bytes(100_000_000))})
+    house.client.rpush(f"rq:queue:{KNOCK_QUEUE}", "bomb", "broken", b"\xff\xfe", "nothing", "unread")
+    done = Done(1)
+    crew = house.crew(done.work, done.finish, threads=1)
+    await house.knock("mine")
+    async with asyncio.timeout(20):
+        while "mine" not in done.finished:
+            await done.enough.wait()
+            done.enough.clear()
+    await crew.stop(5)
+    assert done.ids == ["mine"]
 
 
 @pytest.mark.parametrize("kind", REAL)

@@ -171,6 +171,17 @@ async def test_a_zone_that_is_not_known_any_more_is_said_so_once_a_day(house: Cr
     assert (await house.next_runs())["old"] == 24 * 3_600
 
 
+async def test_a_zone_that_is_not_known_any_more_keeps_no_deployment_paused(house: CronHouse) -> None:
+    await house.push(cron("old", Calendar("0 * * * *", "Atlantis/Capital")), cron("sweep", EVERY_TEN))
+    await house.pause(True)
+    await house.pass_time(15 * SECOND)
+    await house.pause(False)
+    assert await house.said() == ["cron 'sweep': 2 runs were skipped while the deployment was paused"]
+    await house.work()
+    (_, said) = await house.said()
+    assert said.startswith("cron 'old': cannot run any more")
+
+
 async def test_what_was_due_while_a_deployment_was_paused_is_skipped(house: CronHouse) -> None:
     await house.push(cron("sweep", EVERY_TEN))
     await house.work()

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from runtime.adapters.queue.connecting import ERRAND_QUEUE, errand_key, running_key, thread_client
+from runtime.adapters.queue.connecting import ERRAND_QUEUE, errand_key, running_key, thread_client, unwanted_key
 from runtime.adapters.queue.crew import Crew
 from runtime.adapters.queue.embedding import EmbeddedRedis
 from runtime.adapters.queue.errands.calling import RedisErrands
@@ -242,6 +242,19 @@ async def test_a_call_whose_caller_left_before_it_began_never_begins(house: Hous
     assert [call.deployment.name for call in local.calls] == ["calm-fox-7"]
 
 
+async def test_a_call_that_comes_after_its_caller_has_left_never_begins(house: House) -> None:
+    asking = asyncio.create_task(house.errands.run(invocation()))
+    id = await house.queued()
+    house.client.rename(errand_key(id), "on its way")
+    asking.cancel()
+    async with asyncio.timeout(20):
+        while not house.client.exists(unwanted_key(id)):
+            await asyncio.sleep(0.005)
+    house.client.rename("on its way", errand_key(id))
+    assert await house.desk().take(id) is None
+    assert not house.client.exists(errand_key(id))
+
+
 async def test_a_call_whose_caller_left_is_cancelled(house: House) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
@@ -258,6 +271,35 @@ async def test_a_call_whose_caller_left_is_cancelled(house: House) -> None:
     await soon(begun)
     asking.cancel()
     await soon(cancelled)
+
+
+async def test_an_answer_that_cannot_be_read_keeps_nobody_from_the_next(house: House) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def program(call: Invocation) -> Outcome:
+        begun.set()
+        await go_on.wait()
+        return Succeeded(call.args)
+
+    house.work(Local(program))
+    calling = asyncio.create_task(house.errands.run(invocation(args=b"\x80")))
+    await soon(begun)
+    # An array in an array in an array … is no answer either.
+    for answer in (b"", b"\xc1", msgspec.msgpack.encode(["id", 7]), b"\x91" * 100_000 + b"\xc0"):
+        house.client.rpush(house.errands.reply_to, answer)
+    go_on.set()
+    assert await calling == Succeeded(b"\x80")
+
+
+@pytest.mark.parametrize("order", [b"", b"\xc1", msgspec.msgpack.encode({"reply_to": "x", "order": {"type": "call"}})])
+async def test_an_errand_that_cannot_be_read_is_not_run_and_the_next_one_is(house: House, order: bytes) -> None:
+    local = Local(echo)
+    house.work(local, threads=1)
+    await house.enqueuer.errand("strange", {"name": "happy-otter-123", "order": order}, 30)
+    await house.enqueuer.errand("nameless", {"order": order}, 30)
+    await house.enqueuer.errand("empty", {"name": b"\xff\xfe"}, 30)
+    assert await house.errands.run(invocation()) == Succeeded(b"\x80", ("a line",))
+    assert len(local.calls) == 1
 
 
 async def test_one_deployment_cannot_have_every_thread(house: House) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from runtime.errors import OurMistake
 from runtime.protocol.declaration import Kind
 from runtime.sdk.functions import FunctionError
 from runtime.sdk.scheduling.scheduler import Retry
@@ -111,6 +112,19 @@ async def test_a_lease_that_is_renewed_is_believed(house: JobsHouse) -> None:
     go_on.set()
     await other.jobs.actions.idle()
     assert await house.state(id) == {"kind": "success"}
+
+
+async def test_an_action_that_this_server_cannot_run_has_failed_at_once(house: JobsHouse) -> None:
+    @house.action
+    async def act(ctx: Any, args: dict[str, Any]) -> Any:
+        raise OurMistake("a worker answered with nonsense")
+
+    id = await house.schedule("m:act")
+    await house.shift()
+    assert await house.state(id) == {
+        "kind": "failed",
+        "error": "InternalError: the server could not run it; its log says why",
+    }
 
 
 async def test_an_action_that_fails_is_not_tried_again_unless_it_was_asked_for(house: JobsHouse) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from runtime import limits
 from runtime.adapters.outbound.memory_web import MemoryWeb
 from runtime.adapters.outbound.web import HttpWeb
+from runtime.egress.policy import OPEN
 from runtime.egress.rules import Plain, Rules, parse_exceptions
 from runtime.errors import SyscallRefused
 from runtime.limits import Limit
+from runtime.ports import Outgoing
 from runtime.protocol.declaration import Kind
-from tests.contracts.web_house import Call, House, Server, Talk, answer, serving
+from tests.contracts.web_house import NAME, Call, House, Server, Talk, answer, serving
 
 LISTED = Rules(parse_exceptions("127.0.0.1"), Plain.ALLOWED)
 
@@ -367,3 +370,25 @@ async def test_nothing_begins_when_all_is_over(house: House) -> None:
 async def test_queries_and_mutations_are_not_served_whatever_they_say(house: House, kind: Kind, name: str) -> None:
     with pytest.raises(SyscallRefused, match="cannot be used in a"):
         await house.call(kind=kind).say(name, 1)
+
+
+async def test_a_body_in_crumbs_lets_others_have_their_turn(web: HttpWeb, server: Server) -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    server.answers["/a"] = sends(head + b"1\r\na\r\n" * 5_000 + b"0\r\n\r\n")
+    turns = 0
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(somebody_else())
+    came: list[int] = []
+    async with web.ask(NAME, OPEN, Outgoing("GET", f"{server.url}/a", [], None, None)) as answer:
+        async for piece in answer.body:
+            assert piece == b"a"
+            came.append(turns)
+    other.cancel()
+    assert len(came) == 5_000
+    assert max(Counter(came).values()) <= 128, "so many pieces in one turn"

@@ -89,3 +89,9 @@ def test_only_one_coding_that_is_known_is_undone(value: bytes, coding: str | Non
 def test_headers_that_no_longer_hold_are_gone() -> None:
     headers = [(b"content-encoding", b"gzip"), (b"content-length", b"5"), (b"etag", b"x")]
     assert without_coding(headers) == [(b"etag", b"x")]
+
+
+async def test_a_file_of_empty_members_is_given_up() -> None:
+    assert await unpack(gzip.compress(b"x") * 1_000, "gzip") == b"x" * 1_000
+    with pytest.raises(ValueError, match="more than 1000 members"):
+        await unpack(gzip.compress(b"") * 1_001, "gzip")

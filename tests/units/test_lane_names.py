@@ -1,8 +1,14 @@
 """Is a question of a lane's C library read as what it is, and nothing else taken for one?"""
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
-from worker.lane.names import Question, read_question, write_answer
+from runtime.egress.policy import OPEN
+from runtime.egress.rules import Rules, parse_exceptions
+from worker.lane.names import Names, Question, read_question, write_answer
+from worker.node_style.egress import PolicyJudge
 
 HEAD = bytes.fromhex("1234 0100 0001 0000 0000 0000")
 NAME = b"\x03WWW\x07example\x03org\x00"
@@ -53,3 +59,21 @@ def test_an_answer_repeats_the_question_and_tells_the_addresses() -> None:
 
 def test_a_name_that_is_not_there_has_no_addresses() -> None:
     assert write_answer(read_question(HEAD + NAME + A), 3, ())[:12] == bytes.fromhex("1234 8183 0001 0000 0000 0000")
+
+
+async def test_of_an_address_with_endless_names_the_last_ones_are_remembered() -> None:
+    async def resolve(name: str) -> Sequence[str]:
+        return ["1.2.3.4"]
+
+    names = Names(PolicyJudge(Rules(parse_exceptions("")), lambda: OPEN, lambda _: None), resolve, lambda _: None)
+    ours = names.serve()
+    assert ours is not None
+    ours.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    for number in range(100):
+        packet = HEAD + b"\x03%03d\x07example\x03org\x00" % number + A
+        writer.write(len(packet).to_bytes(2, "big") + packet)
+        await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+    writer.close()
+    await names.close()
+    assert list(names.of("1.2.3.4")) == [f"{number:03}.example.org" for number in range(84, 100)]

@@ -42,6 +42,31 @@ def test_what_a_killed_worker_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_that_a_tenant_builds_there_is_left(tmp_path: Path) -> None:
+    folders = ScratchFolders(tmp_path)
+    hidden, deep = folders.make(), folders.make()
+    (hidden / "a" / "b").mkdir(parents=True)
+    (hidden / "a" / "b").chmod(0o300)
+    nest(deep, 3000)
+    for each in (hidden, deep):
+        folders.remove(each)
+    left = folders.make()
+    nest(left, 3000)
+    folders.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def nest(folder: Path, levels: int) -> None:
+    """Folders in folders, deeper than any path can say."""
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("a", dir_fd=place)
+        inner = os.open("a", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+
+
 def test_no_link_is_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

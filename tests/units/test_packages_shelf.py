@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.packages.settling import Measure, Unsettled, inspect, remove, settle
+from worker.packages.settling import Measure, Unsettled, inspect, settle
 from worker.packages.shelf import Make, Shelf
+from worker.removing import remove
 
 SPACE = 1_000
 
@@ -178,3 +179,30 @@ def test_removing_follows_nothing(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(outside)
     remove(tmp_path / "link")
     assert (outside / "file").exists()
+
+
+async def test_however_deep_a_stranger_nests_folders_the_next_one_can_work(shelf: Shelf, tmp_path: Path) -> None:
+    for _ in range(2):
+        async with shelf.workspace() as folder:
+            place = os.open(folder, os.O_RDONLY)
+            for _ in range(1_900):
+                os.mkdir("a", dir_fd=place)
+                inner = os.open("a", os.O_RDONLY, dir_fd=place)
+                os.close(place)
+                place = inner
+            os.close(place)
+    assert leave(tmp_path) == []
+
+
+async def test_nothing_is_left_of_what_could_not_be_made(shelf: Shelf, tmp_path: Path) -> None:
+    async def fail(folder: Path) -> tuple[Path, Measure]:
+        raise Unsettled("a link")
+
+    for name in "abc":
+        with pytest.raises(Unsettled):
+            await shelf.take(name, fail)
+    assert list((tmp_path / "locks").iterdir()) == []
+    (await shelf.take("a", making())).release()
+    with pytest.raises(Unsettled):
+        await shelf.take("b", fail)
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == ["a"]

@@ -1,14 +1,17 @@
 """What is understood of a requirements.txt, a package.json and a package-lock.json, and what is refused?"""
 
 import json
+import logging
 from typing import Any
 
 import pytest
 
 from runtime import limits
 from runtime.errors import PushRefused
+from worker.packages.complaints import refuse
 from worker.packages.manifest import Manifest, read_lock, read_manifest
 from worker.packages.requirements import read_requirements
+from worker.packages.tools import Ran
 
 HASH = "--hash=sha256:" + "0f" * 32
 
@@ -210,3 +213,16 @@ def test_an_entry_of_a_lock_that_leads_elsewhere_is_refused(place: str, changes:
 def test_an_old_lock_is_refused_with_what_to_do() -> None:
     with pytest.raises(PushRefused, match="make it anew"):
         read_lock(manifest(), b'{"lockfileVersion": 1, "dependencies": {}}')
+
+
+# --- what tools say ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_tool_says_is_one_line_of_the_log_without_passwords(caplog: pytest.LogCaptureFixture) -> None:
+    said = "error: no wheel\nWARNING forged line\n  from https://operator:s3cret@index.example/simple"
+    with caplog.at_level(logging.INFO):
+        refused = refuse(Ran(1, said), "requirements.txt", {})
+    [record] = caplog.records
+    assert record.getMessage().count("\n") == 0
+    assert "no wheel | WARNING forged line" in record.getMessage()
+    assert "s3cret" not in record.getMessage() and "s3cret" not in str(refused)

@@ -109,3 +109,45 @@ def test_a_deployment_that_was_deleted_at_one_server_is_gone_at_the_other(pair: 
     assert pair.one.admin("DELETE", f"/v1/deployments/{pair.here.name}").status_code in (200, 204)
     soon(lambda: pair.there.get("/list").status_code == 404)
     assert pair.there.control("GET", "env").status_code == 401
+
+
+WRITER = """
+import asyncio
+
+from runtime import HttpRouter, Response, http_action, internal_mutation, internal_query, v
+
+@internal_mutation(args={"text": v.string()})
+async def write(ctx, text: str):
+    await ctx.db.insert("notes", {"text": text})
+
+@internal_query
+async def everything(ctx):
+    return [note["text"] async for note in ctx.db.query("notes")]
+
+@http_action
+async def read(ctx, request):
+    return Response.json(await ctx.run_query("http:everything"))
+
+@http_action
+async def go_on(ctx, request):
+    while True:
+        await ctx.run_mutation("http:write", text="of the first")
+        await asyncio.sleep(0.02)
+
+http = HttpRouter()
+http.route(path="/list", method="GET", handler=read)
+http.route(path="/go-on", method="POST", handler=go_on)
+"""
+
+
+def test_what_a_deleted_deployment_ran_elsewhere_does_not_write_into_its_successor(pair: Pair) -> None:
+    assert pair.here.push({"http.py": WRITER}).status_code == 201
+    with ThreadPoolExecutor(1) as threads:
+        going_on = threads.submit(lambda: pair.there.request("POST", "/go-on").status_code)
+        soon(lambda: len(pair.here.get("/list").json()) > 2)
+        assert pair.one.admin("DELETE", f"/v1/deployments/{pair.here.name}").status_code == 204
+        assert going_on.result(SECONDS) >= 500
+    made = pair.one.admin("POST", "/v1/deployments", json={"name": pair.here.name}).json()
+    next_one = Tenant(pair.one, pair.here.name, made["deploy_key"])
+    assert next_one.push({"http.py": WRITER}).status_code == 201
+    assert next_one.get("/list").json() == []

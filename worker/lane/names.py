@@ -8,7 +8,8 @@ Rules
 1. A question is judged before anybody is asked, and all addresses of the answer before one of them is told.
 2. Names are resolved by the host's own resolver, both kinds of address at once; what a lane was told is remembered, so
    that a connect to one of the addresses is judged by that name as well.
-3. Everything is bounded: questions at once, their length, the time for an answer, the addresses remembered.
+3. Everything is bounded: questions at once, their length, the time for an answer, the addresses remembered, and the
+   names of each.
 4. A name that may not be asked for does not exist (NXDOMAIN); why is in the deployment's log.
 """
 
@@ -33,6 +34,7 @@ _RESPONSE, _RECURSION = 0x8000, 0x0180  # desired, and available
 _LONGEST = 512
 _TTL = 60
 _ANSWERS = 64  # told at most, of one name
+_ALIASES = 16  # remembered of one address; with a wildcard there is no end of them
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -129,7 +131,11 @@ class Names:
             addresses = await self._resolve(name)
         permitted = self._judge.permitted(name, addresses, None)
         for address in permitted:
-            self._found.setdefault(address, {})[name] = addresses
+            names = self._found.setdefault(address, {})
+            names.pop(name, None)
+            names[name] = addresses
+            if len(names) > _ALIASES:
+                del names[next(iter(names))]
             self._found.move_to_end(address)
         while len(self._found) > LANE_NAMES:
             self._found.popitem(last=False)

@@ -9,11 +9,15 @@ Rules
 """
 
 import fcntl
+import logging
 import os
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from worker.removing import remove
+
+log = logging.getLogger("warren.worker")
 
 
 class ScratchFolders:
@@ -35,11 +39,14 @@ class ScratchFolders:
 
     def remove(self, folder: Path) -> None:
         """Remove one with everything in it."""
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            remove(folder)
+        except OSError as error:
+            log.error("a scratch folder is not removed, the next start does it: %s", error.strerror)
 
     def close(self) -> None:
         """Remove all of them."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.remove(self._folder)
         os.close(self._lock)
 
 
@@ -48,6 +55,6 @@ def _remove_if_left(folder: Path) -> None:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
         finally:
             os.close(lock)

@@ -4,6 +4,7 @@ Rules
 1. It becomes one sentence of readable length, with the line of the first requirement that it names.
 2. No address and no path of this machine is in it: where packages come from is between the server and its operator.
 3. An index that cannot be reached is said to be that. It is not the bundle's mistake.
+4. The operator's log gets one line of it: what tools say is a stranger's, and addresses may hold passwords.
 """
 
 import logging
@@ -17,6 +18,8 @@ from worker.packages.tools import Ran
 log = logging.getLogger("warren.packages")
 
 _READABLE = 1_000
+_LOGGED = 4_000
+_USER = re.compile(r"//[^\s/@]*@")
 _ADDRESS = re.compile(r"\b(?:https?|file)://\S+")
 _PATH = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+[\w.+-]*")
 _UNREACHABLE = re.compile(
@@ -35,8 +38,8 @@ _NPM_NOISE = re.compile(
 
 def refuse(ran: Ran, file: str, lines: Mapping[str, int]) -> PushRefused:
     """The refusal that a failed run means; ``lines`` says where in the file each package is asked for."""
-    log.info("resolving or installing %s failed with code %d: %s", file, ran.code, ran.text)
     said = _said(ran.text)
+    log.info("resolving or installing %s failed with code %d: %s", file, ran.code, _in_one_line(ran.text))
     if _UNREACHABLE.search(ran.text):
         index = "registry" if file.startswith("package") else "index"
         message = (
@@ -57,6 +60,10 @@ def _said(text: str) -> str:
             kept.append(bare)
     lead, rest = kept[:1], kept[1:]
     return _PATH.sub("…", _ADDRESS.sub("…", ": ".join(filter(None, (*lead, " ".join(rest))))))
+
+
+def _in_one_line(text: str) -> str:
+    return " | ".join(line.strip() for line in _USER.sub("//…@", text).splitlines() if line.strip())[:_LOGGED]
 
 
 def _line(text: str, lines: Mapping[str, int]) -> int:

@@ -20,8 +20,9 @@ from runtime.protocol.declaration import Diagnostic, Engine
 from worker.packages import manifest, requirements
 from worker.packages.manifest import read_lock, read_manifest
 from worker.packages.resolving import NPM_FLAGS, attempt, uv_flags, write_documents
-from worker.packages.settling import Measure, Unsettled, inspect, remove, settle
+from worker.packages.settling import Measure, Unsettled, inspect, settle
 from worker.packages.tools import Tools
+from worker.removing import remove
 
 FILES = {Engine.PYTHON: requirements.FILE, Engine.NODE: manifest.FILE}
 

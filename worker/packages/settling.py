@@ -81,20 +81,6 @@ def settle(folder: Path) -> Measure:
     return measured
 
 
-def remove(folder: Path) -> None:
-    """Remove a folder and all in it, settled or not, following nothing."""
-    if not folder.is_dir() or folder.is_symlink():
-        return
-    os.chmod(folder, 0o700)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                remove(Path(entry.path))
-            else:
-                os.unlink(entry.path)
-    os.rmdir(folder)
-
-
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Everything below a folder, folders before what is in them."""
     waiting = [str(folder)]

@@ -22,7 +22,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from worker.packages.settling import Measure, remove
+from worker.packages.settling import Measure
+from worker.removing import remove
 
 log = logging.getLogger("warren.packages")
 
@@ -63,6 +64,8 @@ class Shelf:
                 try:
                     held = await self._take(name, lock, make)
                 except BaseException:
+                    if not (self._ready / name).exists():
+                        (self._locks / name).unlink(missing_ok=True)
                     os.close(lock)
                     raise
                 if held is not None:

@@ -10,6 +10,8 @@ Rules
 4. How much a server may send is counted on the wire, before anything is made of it: `_HEAD` until the head is there,
    twice `FETCH_RESPONSE` afterwards.
 5. Who waits for a slow name server waits in its deployment's own line.
+6. A body that comes in crumbs costs many times what it weighs: others have their turn in between, and the crumbs of one
+   deployment are read one handful after the other.
 """
 
 import asyncio
@@ -33,6 +35,9 @@ from runtime.protocol.messages import HeaderList
 _HEAD = 256 * 1024
 _BODY = int(limits.FETCH_RESPONSE) * 2  # the smallest chunks cost as much again as what is in them, and more
 _NAMES_AT_ONCE = 4
+_HANDFUL = 64  # pieces
+_CRUMB = 32  # bytes
+_REST = 0.01  # seconds
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError)
 
@@ -48,6 +53,7 @@ class HttpWeb:
         self._tls = ssl.create_default_context()
         self._idle = Idle()
         self._lines: WeakValueDictionary[DeploymentName, asyncio.Semaphore] = WeakValueDictionary()
+        self._crumbs: WeakValueDictionary[DeploymentName, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
         """Close what is open, and resolve no more."""
@@ -63,7 +69,7 @@ class HttpWeb:
         line, response = await self._answered(key, policy, where, request)
         try:
             line.meter.left = _BODY
-            body = _pieces(response, where)
+            body = _pieces(response, where, self._crumbs.setdefault(name, asyncio.Lock()))
             try:
                 yield Incoming(response.status, _reason(response), _headers(response, where), body)
             finally:
@@ -177,11 +183,24 @@ def _reason(response: httpcore.Response) -> bytes:
     return reason
 
 
-async def _pieces(response: httpcore.Response, where: Destination) -> AsyncGenerator[bytes]:
+async def _pieces(response: httpcore.Response, where: Destination, crumbs: asyncio.Lock) -> AsyncGenerator[bytes]:
     assert isinstance(response.stream, AsyncIterable), "what an asynchronous connection gives"
+    pieces = size = 0
     with _told(where):
         async for piece in response.stream:
             yield piece
+            pieces, size = pieces + 1, size + len(piece)
+            if pieces == _HANDFUL:
+                await _let_others_go_on(crumbs, size)
+                pieces = size = 0
+
+
+async def _let_others_go_on(crumbs: asyncio.Lock, size: int) -> None:
+    if size >= _HANDFUL * _CRUMB:
+        await asyncio.sleep(0)
+        return
+    async with crumbs:
+        await asyncio.sleep(_REST)
 
 
 class _told:

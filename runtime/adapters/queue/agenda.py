@@ -9,7 +9,8 @@ Rules
 2. A claim that has ended is due, and is claimed anew by whoever sees it.
 3. `RedisAgenda` keeps the earliest moment of each deployment until Redis has taken it: one entry each, however long
    Redis is away.
-4. A sleeper is woken by one token; a token that got lost costs a second, because nobody sleeps longer.
+4. No claim lasts longer than ten seconds by the clock of whoever reads it: a clock may have been set back, or be ahead.
+5. A sleeper is woken by one token; a token that got lost costs a second, because nobody sleeps longer.
 """
 
 import asyncio
@@ -32,8 +33,10 @@ _FIRST_DELAY = 0.1  # seconds
 _LONGEST_DELAY = 2.0
 _LAST_WORDS = 1.0
 
-# KEYS: agenda, wake. ARGV: name, moment, name, moment …
+# KEYS: agenda, wake. ARGV: name, moment, name, moment … A script that has removed something goes on also where memory
+# is full: what is due is noted whatever else lies there.
 _NOTE = """
+redis.call('ZREM', KEYS[1], '')
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local earliest = tonumber(first[2])
 local wake = false
@@ -47,8 +50,12 @@ return 0
 
 # KEYS: agenda, claims, again, mark. ARGV: now, end of the claims, most
 _TAKE = """
+redis.call('ZREM', KEYS[1], '')
 local fresh = redis.call('SETNX', KEYS[4], '1')
 local names = {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[3])) do
+  redis.call('ZADD', KEYS[2], ARGV[2], name)
+end
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
   redis.call('ZADD', KEYS[2], ARGV[2], name)
   names[#names + 1] = name
@@ -109,7 +116,7 @@ class RedisAgenda:
             await end(self._task)
         with suppress(Overloaded, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
-                await self._tell()
+                await self.told()
         await self._redis.aclose()
 
     async def _keep_telling(self) -> None:
@@ -117,7 +124,7 @@ class RedisAgenda:
         while True:
             await self._noted.wait()
             try:
-                await self._tell()
+                await self.told()
             except Overloaded as error:
                 if delay == _FIRST_DELAY:
                     log.warning("what is due is noted later: %s", error)
@@ -126,7 +133,8 @@ class RedisAgenda:
             else:
                 delay = _FIRST_DELAY
 
-    async def _tell(self) -> None:
+    async def told(self) -> None:
+        """Tell what is noted, now; what Redis does not hear stays noted."""
         told, self._waiting = self._waiting, {}
         self._noted.clear()
         if not told:
@@ -156,9 +164,15 @@ class RedisDueBook:
                 keys=[AGENDA, CLAIMS, AGAIN, MARK], args=[now, now + CLAIM, most]
             )
         moments = [float(moment) for moment in (due, ended) if moment]
-        return Taken(
-            tuple(DeploymentName(name.decode()) for name in names), min(moments) if moments else None, bool(fresh)
-        )
+        known = [name for name in map(_deployment, names) if name is not None]
+        if len(known) < len(names):
+            await self._forget([name for name in names if _deployment(name) is None])
+        return Taken(tuple(known), min(moments) if moments else None, bool(fresh))
+
+    async def _forget(self, names: list[bytes]) -> None:
+        log.error("%d names in the agenda are none of deployments, and are forgotten", len(names))
+        with reaching():
+            await self._redis.zrem(CLAIMS, *names)
 
     async def settle(self, name: DeploymentName, again: float | None) -> None:
         """The shift of a claimed deployment is over; see when to come again."""
@@ -179,3 +193,10 @@ class RedisDueBook:
     async def close(self) -> None:
         """Let go of the connections."""
         await self._redis.aclose()
+
+
+def _deployment(name: bytes) -> DeploymentName | None:
+    try:
+        return DeploymentName(name.decode())
+    except UnicodeDecodeError:
+        return None

@@ -11,6 +11,8 @@ Rules
 3. ``finish`` is called when RQ has forgotten the job: then the same id may be enqueued again.
 4. Redis may be away, slow or empty at any moment: a thread begins anew, ever more seldom, and says so once.
 5. `stop` takes nothing new and wakes who waits. Who still works after its time is cancelled.
+6. Whoever can write to Redis can have deployments looked at, and nothing else: of a job two names of functions and one
+   id mean something here. RQ itself would import and call whatever a job names.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -37,7 +39,7 @@ from rq.timeouts import BaseDeathPenalty
 from rq.worker_registration import clean_worker_registry
 
 from runtime.adapters.queue.connecting import thread_client
-from runtime.adapters.queue.knocking import rq_queue
+from runtime.adapters.queue.knocking import ERRAND, SHIFT, rq_queue
 
 log = logging.getLogger("warren.queue")
 
@@ -52,8 +54,18 @@ _WAIT = 20  # seconds for one blocking look at the queue
 _MAINTENANCE = 60  # seconds
 _FIRST_DELAY = 0.25
 _LONGEST_DELAY = 5.0
+_WENT_WELL = 30.0  # seconds after which a failure is the first one again
 _WAKE_EVERY = 0.05
 _CANCELLED = 5.0
+
+# What is read of a job. Not: callbacks, web hooks, repetitions, retries, who depends on it.
+_FIELDS = frozenset(
+    {
+        *(b"data", b"origin", b"description", b"status", b"worker_name", b"timeout", b"ttl", b"result_ttl"),
+        *(b"failure_ttl", b"created_at", b"enqueued_at", b"started_at", b"last_heartbeat"),
+    }
+)
+_LONGEST = 4_096
 
 _bridge: ContextVar[Callable[[str], None]] = ContextVar("bridge")
 
@@ -66,6 +78,27 @@ def shift(name: str) -> None:
 def errand(id: str) -> None:
     """The job of an errand."""
     _bridge.get()(id)
+
+
+class _Asked(Job):
+    """A job as it may be asked for here."""
+
+    def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
+        """Read what Redis has of it, as far as it means anything; what is packed there unfolds to a few MiB at most."""
+        if len(raw_data.get(b"data", b"")) > _LONGEST:
+            raise NotOurs(f"it carries more than {_LONGEST} bytes")
+        super().restore({field: content for field, content in raw_data.items() if field in _FIELDS})
+
+    def perform(self) -> Any:
+        """Do it, if it is one of ours."""
+        id = self.args[0] if len(self.args) == 1 else None
+        if self.func_name not in (SHIFT, ERRAND) or type(id) is not str or self.instance or self.kwargs:
+            raise NotOurs(f"it asks for {str(self.func_name)[:80]!r}")
+        return super().perform()
+
+
+class NotOurs(Exception):
+    """A job that nobody here has enqueued."""
 
 
 class _NoPenalty(BaseDeathPenalty):
@@ -131,11 +164,10 @@ class Crew:
         _bridge.set(lambda id: self._do(number, id))
         delay = _FIRST_DELAY
         while not self._leaving.is_set():
-            client = thread_client(self._url, tries=0, answer=_WAIT + 10)
+            client, born = thread_client(self._url, tries=0, answer=_WAIT + 10), time.monotonic()
             try:
                 hand = self._hands[number] = _Hand(rq_queue(self._queue, client), client, self._leaving, self._after)
                 hand.serve(self._all_is_well)
-                delay = _FIRST_DELAY
             except (RedisError, OSError) as error:
                 if not self._in_trouble:
                     self._in_trouble = True
@@ -145,6 +177,8 @@ class Crew:
             finally:
                 self._hands.pop(number, None)
                 client.close()
+            if time.monotonic() - born > _WENT_WELL:
+                delay = _FIRST_DELAY
             self._leaving.wait(delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
@@ -234,7 +268,9 @@ class _Hand(SimpleWorker):
     def _next(self) -> Job | None:
         self.waits = True
         try:
-            found = Queue.dequeue_any(self.queues, _WAIT, connection=self.connection, serializer=self.serializer)
+            found = Queue.dequeue_any(
+                self.queues, _WAIT, connection=self.connection, job_class=_Asked, serializer=self.serializer
+            )
         except DequeueTimeout:
             return None
         finally:
@@ -286,7 +322,7 @@ class _Hand(SimpleWorker):
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Something went wrong around a job; its work itself never raises."""
         if not isinstance(exc_info[1], (RedisError, OSError)):
-            log.error("the job %s failed", job.id, exc_info=exc_info)
+            log.error("the job %r failed", job.id, exc_info=exc_info)
 
 
 def _wake(hands: "list[_Hand]", client: "redis.Redis") -> None:

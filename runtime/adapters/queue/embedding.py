@@ -35,6 +35,8 @@ log = logging.getLogger("warren.queue")
 
 # The kernel's limit is 108 with its end; longer paths cannot be bound.
 _PATH_BYTES = 100
+# What does not fit is refused, and its caller told: arguments of Node-style actions lie here until a worker is free.
+_MEMORY = "1gb"
 _READY = 5.0  # seconds
 _GLANCE = 0.01
 _STOP = 3.0
@@ -125,6 +127,7 @@ class _Child:
             *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(program)),
             *("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
             *("--save", "", "--appendonly", "no", "--dir", str(folder)),
+            *("--maxmemory", _MEMORY, "--maxmemory-policy", "noeviction"),
             *("--loglevel", "warning", "--logfile", str(folder / "redis.log")),
         ]
         self._folder, self._path = folder, path

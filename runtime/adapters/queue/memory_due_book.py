@@ -30,6 +30,7 @@ class MemoryDueBook:
 
     async def take(self, now: float, most: int) -> Taken:
         """Claim who is due, for ten seconds."""
+        self._claims = {name: min(ends, now + CLAIM) for name, ends in self._claims.items()}
         names = _first(self._claims, now, most)
         for name in _first(self._due, now, most):
             del self._due[name]

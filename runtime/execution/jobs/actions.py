@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from runtime import limits
-from runtime.errors import IsolateLost, Overloaded, TooManyRequests, WarrenError
+from runtime.errors import CallerMistake, IsolateLost, Overloaded, TooManyRequests, WarrenError
 from runtime.execution.jobs.calling import Call, Caller, Find, Runs, words
 from runtime.execution.jobs.ledger import Lease, Ledger
 from runtime.execution.jobs.waiting import until_next_attempt, until_tried_again
@@ -35,6 +35,7 @@ log = logging.getLogger("warren")
 
 WORKER_GONE = "the worker that ran it is gone"
 _STOPPED = Failed(Failure(Reason.TIME, "WorkerStopped", "the worker that ran it was stopped"))
+_OURS = "the server could not run it; its log says why"
 _FINAL = frozenset({Reason.ARGUMENTS, Reason.UNKNOWN})
 _RENEWALS = 3  # in the time of one lease
 _TOLD_AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # seconds
@@ -161,6 +162,11 @@ class _Run:
         except IsolateLost as lost:
             log.info("a scheduled action of %s lost its process: %s", self._call.name, lost)
             outcome = Failed(Failure(Reason.MEMORY, "IsolateLost", "the process that ran it ended"))
+        except WarrenError as error:
+            # Said now, and not when a lease runs out that nobody holds.
+            log.warning("a scheduled action of %s failed: %s", self._call.name, error)
+            said = str(error) if isinstance(error, CallerMistake) else _OURS
+            outcome = Failed(Failure(Reason.PROTOCOL, error.code, said))
         self._hands.caller.tell(self._call, began, outcome)
         return outcome
 
@@ -194,6 +200,10 @@ class _Run:
                 held = await self._hands.ledger.renew(self._lease)
             except WarrenError as error:
                 log.warning("the lease of a scheduled action of %s is not renewed: %s", self._call.name, error)
+                continue
+            except Exception:
+                # Whatever it was: an action that runs must not be taken for one whose worker is gone.
+                log.exception("the lease of a scheduled action of %s is not renewed", self._call.name)
                 continue
             if held is None:
                 task.cancel()

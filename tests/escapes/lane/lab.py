@@ -24,7 +24,7 @@ from runtime.egress.rules import NotAllowed
 from runtime.limits import MIB
 from worker.lane.launcher import Launcher
 from worker.lane.launching import LaneEnd, LaneProcess, Launch
-from worker.lane.scratch import remove
+from worker.removing import remove
 
 Result = TypeVar("Result")
 PYTHON = os.path.realpath(sys.executable)

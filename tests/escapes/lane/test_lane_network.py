@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from runtime.egress.policy import OPEN
 from runtime.egress.rules import Rules, parse_exceptions
 from runtime.limits import LANE_REFUSALS
 from tests.escapes.lane.lab import NODE, Door, Doors, Lab, in_node, in_python
-from worker.lane.judging import OpenJudge
+from worker.node_style.egress import PolicyJudge
 
 needs_node = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 
@@ -180,7 +181,7 @@ except socket.gaierror as error:
 @pytest.mark.parametrize("name", ["rebound.example", "both.example"])
 def test_a_name_that_leads_inside_is_refused_and_said_so(name: str, lab: Lab) -> None:
     said: list[str] = []
-    judge = OpenJudge(Rules(parse_exceptions("")), said.append)
+    judge = PolicyJudge(Rules(parse_exceptions("")), lambda: OPEN, said.append)
     body = f"""
 try:
     socket.create_connection(('{name}', 443), 1)
@@ -194,7 +195,7 @@ except socket.gaierror as error:
 
 @needs_node
 def test_a_name_that_leads_inside_is_refused_to_node(lab: Lab) -> None:
-    judge = OpenJudge(Rules(parse_exceptions("")), lambda _: None)
+    judge = PolicyJudge(Rules(parse_exceptions("")), lambda: OPEN, lambda _: None)
     program = "fetch('http://rebound.example/').then(() => say('done'), e => say(e.cause))"
     assert lab.run(in_node(program, {}), judge=judge).word == "ENOTFOUND"
 

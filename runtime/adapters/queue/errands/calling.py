@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from runtime.adapters.queue.connecting import end, errand_key, loop_client, reaching, running_key, unwanted_key
 from runtime.adapters.queue.errands.wire import Reply, pack_order, read_reply, result_of
-from runtime.adapters.queue.knocking import Enqueuer
+from runtime.adapters.queue.knocking import Enqueuer, Unsure
 from runtime.errors import IsolateLost, OurMistake, Overloaded
 from runtime.identity import settled
 from runtime.invocation import Failed, Invocation, Outcome, Succeeded
@@ -73,7 +73,7 @@ class RedisErrands:
         self._redis = loop_client(url, _LISTEN + 5)
         self._look = self._redis.register_script(_LOOK)
         self._take_back = self._redis.register_script(_TAKE_BACK)
-        self._reply_to = f"warren:replies:{secrets.token_hex(12)}"
+        self.reply_to = f"warren:replies:{secrets.token_hex(12)}"
         self._waiting: dict[str, _Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,9 +117,10 @@ class RedisErrands:
     async def _send(self, name: DeploymentName, order: Call | Analysis) -> Outcome | Declaration:
         id = secrets.token_hex(16)
         waiting = self._waiting[id] = _Waiting(name, asyncio.get_running_loop().time())
-        fields: dict[str, str | bytes] = {"name": name, "order": pack_order(order, self._reply_to)}
+        fields: dict[str, str | bytes] = {"name": name, "order": pack_order(order, self.reply_to)}
         try:
-            await self._enqueuer.errand(id, fields, _LASTS)
+            with suppress(Unsure):  # who looks after it finds out
+                await self._enqueuer.errand(id, fields, _LASTS)
             async with asyncio.timeout(ERRAND_TIME / 1000):
                 reply = await waiting.answer
         except TimeoutError:
@@ -141,17 +142,25 @@ class RedisErrands:
         while True:
             try:
                 with reaching():
-                    found = await self._redis.blpop([self._reply_to], timeout=_LISTEN)
+                    found = await self._redis.blpop([self.reply_to], timeout=_LISTEN)
             except Overloaded:
                 await asyncio.sleep(_DELAY)
                 continue
             if found is not None:
                 packed = found[1]
                 assert isinstance(packed, bytes)  # nothing here asks the client for text
-                reply = read_reply(packed)
-                waiting = self._waiting.get(reply.id)
-                if waiting is not None and not waiting.answer.done():
-                    waiting.answer.set_result(reply)
+                self._hear(packed)
+
+    def _hear(self, packed: bytes) -> None:
+        try:
+            reply = read_reply(packed)
+        except OurMistake as mistake:
+            # Whoever waits for it is told by its lease; the others' answers come behind it.
+            log.error("an answer to an errand is left unread: %s", mistake)
+            return
+        waiting = self._waiting.get(reply.id)
+        if waiting is not None and not waiting.answer.done():
+            waiting.answer.set_result(reply)
 
     async def _look_after(self) -> None:
         while True:

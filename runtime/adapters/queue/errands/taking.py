@@ -5,7 +5,8 @@ Rules
    enough under way. An errand is therefore begun once at most.
 2. Time is Redis's: the leases of several machines are compared with one clock.
 3. Whoever answers lets the next parked one of the same deployment into the queue, behind everybody else's.
-4. The scripts name keys that they read from others: this does not run on a Redis cluster.
+4. What nobody waits for any more is not begun, also when it comes after its caller has left.
+5. The scripts name keys that they read from others: this does not run on a Redis cluster.
 """
 
 from runtime.adapters.queue.connecting import errand_key, loop_client, parked_key, reaching, running_key, unwanted_key
@@ -25,10 +26,11 @@ _NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
-# KEYS: errand. ARGV: id, lease, share, prefix of running, prefix of parked, how long a set lasts
+# KEYS: errand, unwanted. ARGV: id, lease, share, prefix of running, prefix of parked, how long a set lasts
 _TAKE = (
     _NOW
     + """
+if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('DEL', KEYS[1]) return {} end
 local name = redis.call('HGET', KEYS[1], 'name')
 if not name then return {} end
 local running, parked = ARGV[4] .. name, ARGV[5] .. name
@@ -46,10 +48,12 @@ redis.call('EXPIRE', running, ARGV[6])
 return {name, order}
 """
 )
-# KEYS: running, unwanted. ARGV: id, lease, how long a set lasts. Says whether somebody still waits.
+# KEYS: running, unwanted. ARGV: id, lease, how long a set lasts. Says whether somebody still waits. A script that has
+# removed something goes on also where memory is full.
 _HOLD = (
     _NOW
     + """
+redis.call('ZREM', KEYS[1], '')
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1 - redis.call('EXISTS', KEYS[2])
@@ -81,16 +85,17 @@ class RedisErrandDesk:
         self._answer = self._redis.register_script(_ANSWER)
 
     async def take(self, id: str) -> Errand | None:
-        """The errand, for this worker alone."""
+        """The errand, for this worker alone; raises `OurMistake` for one that cannot be read."""
         prefixes = [running_key(""), parked_key("")]
         with reaching():
             found = await self._take(
-                keys=[errand_key(id)], args=[id, int(ERRAND_LEASE), self._share, *prefixes, _SET_LASTS]
+                keys=[errand_key(id), unwanted_key(id)],
+                args=[id, int(ERRAND_LEASE), self._share, *prefixes, _SET_LASTS],
             )
         if not found:
             return None
         order, reply_to = unpack_order(found[1])
-        return Errand(id, DeploymentName(found[0].decode()), order, reply_to)
+        return Errand(id, DeploymentName(found[0].decode(errors="replace")), order, reply_to)
 
     async def hold(self, errand: Errand) -> bool:
         """It is still being worked on; whether somebody still waits for it."""

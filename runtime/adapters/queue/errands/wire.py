@@ -4,6 +4,9 @@ Knows no Redis. Whatever is written is read by the same program, perhaps of a ne
 what cannot be read is a mistake of ours.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
 from runtime.errors import (
@@ -22,6 +25,8 @@ from runtime.names import RequestId
 from runtime.ports import Analysis, Call
 from runtime.protocol.declaration import Declaration, Diagnostic, Kind
 from runtime.protocol.messages import Failure
+
+T = TypeVar("T")
 
 
 class _Call(msgspec.Struct, frozen=True, tag="call"):
@@ -95,8 +100,8 @@ def pack_order(order: Call | Analysis, reply_to: str) -> bytes:
 
 
 def unpack_order(packed: bytes) -> tuple[Call | Analysis, str]:
-    """What is to be done, and where the answer is waited for."""
-    posted = _decode_posted(packed)
+    """What is to be done, and where the answer is waited for; raises `OurMistake` for what cannot be read."""
+    posted = _read(_decode_posted, packed)
     order = posted.order
     if isinstance(order, _Analysis):
         return Analysis(order.bundle, order.environment), posted.reply_to
@@ -129,8 +134,15 @@ def _written(
 
 
 def read_reply(packed: bytes) -> Reply:
-    """Whose answer this is, and how it ended."""
-    return _decode_reply(packed)
+    """Whose answer this is, and how it ended; raises `OurMistake` for what cannot be read."""
+    return _read(_decode_reply, packed)
+
+
+def _read(decode: Callable[[bytes], T], packed: bytes) -> T:
+    try:
+        return decode(packed)
+    except (msgspec.DecodeError, RecursionError, TypeError) as error:
+        raise OurMistake(f"what stands in the queue cannot be read: {type(error).__name__}") from None
 
 
 def result_of(reply: Reply) -> Outcome | Declaration:

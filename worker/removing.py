@@ -1,7 +1,7 @@
-"""How does the host make a lane's scratch folder, and how is it got rid of?
+"""How is a folder got rid of that a tenant, or a stranger's archive, has filled?
 
-What stands in such a folder was put there by a tenant: links to anywhere, folders nested without end, folders that may
-not be listed. Knows nothing of lanes. Call it where waiting for a disk does no harm, and when the lane has ended.
+What stands in it was put there to be in the way: links to anywhere, folders nested without end, folders that may not be
+listed. Call it where waiting for a disk does no harm, and when nobody writes there any more.
 
 Rules
 1. Nothing is reached by its path from above: one folder is open, and one beneath it; no link is followed.
@@ -15,13 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def make(folder: Path) -> None:
-    """Make an empty scratch folder; `FileExistsError` if something stands there."""
-    folder.mkdir(mode=0o700)
-
-
 def remove(folder: Path) -> None:
-    """Remove a scratch folder and all that is in it; one that is not there is no mistake."""
+    """Remove a folder and all that is in it; one that is not there is no mistake, and of a link only the link goes."""
     with suppress(FileNotFoundError):
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
             os.unlink(folder)

@@ -1,9 +1,9 @@
-"""Is a scratch folder got rid of, whatever was put into it, and nothing else?"""
+"""Is a folder got rid of, whatever was put into it, and nothing else?"""
 
 import os
 from pathlib import Path
 
-from worker.lane.scratch import make, remove
+from worker.removing import remove
 
 
 def test_links_are_removed_and_what_they_lead_to_stays(tmp_path: Path) -> None:
@@ -11,7 +11,7 @@ def test_links_are_removed_and_what_they_lead_to_stays(tmp_path: Path) -> None:
     outside.mkdir()
     (outside / "kept").write_text("sings")
     scratch = tmp_path / "scratch"
-    make(scratch)
+    scratch.mkdir()
     (scratch / "folder").mkdir()
     (scratch / "folder" / "link").symlink_to(outside)
     (scratch / "link").symlink_to(outside)
@@ -33,7 +33,7 @@ def test_a_folder_that_is_a_link_is_removed_as_a_link(tmp_path: Path) -> None:
 
 def test_folders_nested_deeper_than_a_path_can_say_are_removed(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    make(scratch)
+    scratch.mkdir()
     place = os.open(scratch, os.O_RDONLY)
     for _ in range(3000):
         os.mkdir("a", dir_fd=place)
@@ -48,7 +48,7 @@ def test_folders_nested_deeper_than_a_path_can_say_are_removed(tmp_path: Path) -
 
 def test_folders_that_may_not_be_listed_are_removed(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    make(scratch)
+    scratch.mkdir()
     (scratch / "a" / "b").mkdir(parents=True)
     (scratch / "a" / "b" / "file").write_text("x")
     (scratch / "a" / "b").chmod(0)
