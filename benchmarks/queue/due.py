@@ -17,7 +17,7 @@ from runtime.invocation import Invocation, Outcome
 from runtime.main import SystemClock, open_cellar
 from runtime.names import DeploymentName
 from runtime.settings import read_settings
-from runtime.syscalls.scheduling.duties import Lane, due
+from runtime.syscalls.scheduling.duties import Pile, due
 from runtime.syscalls.settling.settlement import Settlement
 from runtime.syscalls.transaction import Transactions
 
@@ -42,8 +42,8 @@ async def look(data: Path, name: DeploymentName, rounds: int) -> list[float]:
             began = time.perf_counter()
             assert await jobs.next(name) is not None
             transaction = await transactions.begin(name)
-            for lane in Lane:
-                await transaction.records(due(lane, clock.now()), int(limits.SHIFT_FUNCTIONS))
+            for pile in Pile:
+                await transaction.records(due(pile, clock.now()), int(limits.SHIFT_FUNCTIONS))
             transaction.abandon()
             times.append((time.perf_counter() - began) * 1000)
     return times

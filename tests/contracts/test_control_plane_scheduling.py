@@ -21,7 +21,7 @@ from runtime.protocol.declaration import (
     Kind,
     Visibility,
 )
-from runtime.syscalls.scheduling.duties import Lane
+from runtime.syscalls.scheduling.duties import Pile
 from runtime.syscalls.scheduling.records import FAILED, RetryTerms
 from runtime.syscalls.scheduling.writing import find_duty, new_job, write_end, write_pending
 from runtime.syscalls.transaction import Transactions
@@ -66,7 +66,7 @@ async def schedule(office: AtWork, function: str, *, fails: str | None = None, r
     transaction = await Transactions(office.documents, CountingClock()).begin(MINE)
     args = values.encode({"n": values.Int64(7)})
     job = new_job(transaction, parse_function_path(function), args, LATER, retry)
-    write_pending(transaction, job, Lane.MUTATIONS)
+    write_pending(transaction, job, Pile.MUTATIONS)
     if fails is not None:
         write_end(transaction, job, await find_duty(transaction, job.id), FAILED, fails)
     await transaction.commit()

@@ -10,7 +10,7 @@ from runtime.names import DeploymentName, parse_function_path
 from runtime.protocol.declaration import Kind
 from runtime.sdk.functions import FunctionError
 from runtime.sdk.scheduling.scheduler import Retry
-from runtime.syscalls.scheduling.duties import Lane
+from runtime.syscalls.scheduling.duties import Pile
 from runtime.syscalls.scheduling.outstanding import Outstanding
 from runtime.syscalls.scheduling.overseeing import Overseer, Wanted
 from runtime.syscalls.scheduling.records import CRON_RUNS, Job, job_id
@@ -210,7 +210,7 @@ async def test_a_run_of_a_cron_is_run_like_the_others_and_seen_by_no_tenant(hous
     crons = house.jobs.crons = Listening()
     transaction = await house.worker.transactions.begin(NAME)
     job = new_job(transaction, parse_function_path("m:tick"), b"\x81\xa1n\x07", NOON, cron="every hour")
-    write_pending(transaction, job, Lane.ACTIONS if kind is Kind.ACTION else Lane.MUTATIONS)
+    write_pending(transaction, job, Pile.ACTIONS if kind is Kind.ACTION else Pile.MUTATIONS)
     await transaction.commit()
     assert await house.records() == []
     assert await house.records("pending") == []

@@ -39,7 +39,7 @@ from runtime.syscalls.scheduling.cron_records import (
     settled_version,
 )
 from runtime.syscalls.scheduling.entries import in_one
-from runtime.syscalls.scheduling.records import CRON_RUNS, Job, job_id, lane_of
+from runtime.syscalls.scheduling.records import CRON_RUNS, Job, job_id, pile_of
 from runtime.syscalls.scheduling.writing import find_job, new_job, put_job, write_pending
 from runtime.syscalls.transaction import Transaction, Transactions
 
@@ -176,8 +176,8 @@ class Crons:
         function = deployment.version.functions.get(cron.function) if deployment.version is not None else None
         job = new_job(transaction, parse_function_path(cron.function), cron.args, at, cron=cron.name)
         job = msgspec.structs.replace(job, request=self._ids.next())
-        # A function that is gone fails in either lane.
-        write_pending(transaction, job, lane_of(function is not None and function.kind is Kind.ACTION))
+        # A function that is gone fails in either pile.
+        write_pending(transaction, job, pile_of(function is not None and function.kind is Kind.ACTION))
         await put_cron(transaction, cron, msgspec.structs.replace(cron, next=following, run=job.id, skipped=0))
         await forget_runs(transaction, cron.name, but=limits.CRON_RUNS - 1)
         return job

@@ -29,8 +29,8 @@ from runtime.invocation import Deployment
 from runtime.names import DeploymentName
 from runtime.ports import Agenda, Clock, Logs
 from runtime.protocol.declaration import Kind
-from runtime.syscalls.scheduling.duties import Duty, Lane, decode_duty, due
-from runtime.syscalls.scheduling.records import Job, lane_of
+from runtime.syscalls.scheduling.duties import Duty, Pile, decode_duty, due
+from runtime.syscalls.scheduling.records import Job, pile_of
 from runtime.syscalls.transaction import Transaction, Transactions
 
 log = logging.getLogger("warren")
@@ -95,7 +95,7 @@ class Jobs:
         await self._attend_crons(deployment)
         transaction = await self._transactions.begin(name)
         try:
-            moments = [await self._first(transaction, lane) for lane in Lane]
+            moments = [await self._first(transaction, pile) for pile in Pile]
             moments.append(await next_to_forget(transaction))
             return min((moment for moment in moments if moment is not None), default=None)
         finally:
@@ -146,26 +146,26 @@ class Jobs:
         try:
             found = [
                 decode_duty(each)
-                for lane, most in self._hands_for(name)
-                for each in await transaction.records(due(lane, transaction.now), most)
+                for pile, most in self._hands_for(name)
+                for each in await transaction.records(due(pile, transaction.now), most)
             ]
         finally:
             transaction.abandon()
         return sorted(found, key=lambda duty: duty.at)
 
-    def _hands_for(self, name: DeploymentName) -> Iterator[tuple[Lane, int]]:
-        yield Lane.MUTATIONS, int(limits.SHIFT_FUNCTIONS)
+    def _hands_for(self, name: DeploymentName) -> Iterator[tuple[Pile, int]]:
+        yield Pile.MUTATIONS, int(limits.SHIFT_FUNCTIONS)
         if free := self.actions.free(name):
-            yield Lane.ACTIONS, free
+            yield Pile.ACTIONS, free
 
-    async def _first(self, transaction: Transaction, lane: Lane) -> float | None:
-        if lane is Lane.CRONS and self.crons is None:
+    async def _first(self, transaction: Transaction, pile: Pile) -> float | None:
+        if pile is Pile.CRONS and self.crons is None:
             return None
-        first = await transaction.records(due(lane), 1)
+        first = await transaction.records(due(pile), 1)
         if not first:
             return None
         at = decode_duty(first[0]).at
-        if lane is Lane.ACTIONS and not self.actions.free(transaction.name):
+        if pile is Pile.ACTIONS and not self.actions.free(transaction.name):
             return max(at, transaction.now + _NO_HANDS)
         return at
 
@@ -208,9 +208,9 @@ class Jobs:
         call = self._caller.prepare(deployment, deployment.version, duty, job)
         if isinstance(call, str):
             await self._refuse(name, duty, call, job)
-        elif (lane := lane_of(call.invocation.kind is Kind.ACTION)) is not duty.lane:
-            await self._ledger.move(name, duty, lane)
-        elif lane is Lane.ACTIONS:
+        elif (pile := pile_of(call.invocation.kind is Kind.ACTION)) is not duty.pile:
+            await self._ledger.move(name, duty, pile)
+        elif pile is Pile.ACTIONS:
             await self.actions.start(call)
         else:
             await self._run(call)

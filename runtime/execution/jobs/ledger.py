@@ -16,7 +16,7 @@ import msgspec
 from runtime import limits
 from runtime.execution.jobs.calling import Settled
 from runtime.names import DeploymentName
-from runtime.syscalls.scheduling.duties import Duty, Lane
+from runtime.syscalls.scheduling.duties import Duty, Pile
 from runtime.syscalls.scheduling.entries import in_one
 from runtime.syscalls.scheduling.records import CRON_RUNS, FAILED, SCHEDULED, Job, job_id
 from runtime.syscalls.scheduling.writing import find_duty, find_job, put_duty, put_job, write_end
@@ -58,11 +58,11 @@ class Ledger:
 
         return await self._unless_changed(name, duty, change) is not None
 
-    async def move(self, name: DeploymentName, duty: Duty, lane: Lane) -> bool:
-        """Let it wait in another lane: the function is of another kind than when it was scheduled."""
+    async def move(self, name: DeploymentName, duty: Duty, pile: Pile) -> bool:
+        """Let it wait in another pile: the function is of another kind than when it was scheduled."""
 
         def change(transaction: Transaction, job: Job) -> None:
-            put_duty(transaction, duty, msgspec.structs.replace(duty, lane=lane))
+            put_duty(transaction, duty, msgspec.structs.replace(duty, pile=pile))
 
         return await self._unless_changed(name, duty, change) is not None
 

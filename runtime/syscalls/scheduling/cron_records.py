@@ -1,6 +1,6 @@
 """What is known about a cron?
 
-One record for each cron of the active version: what it runs and when next, with a duty of its own in the lane of crons.
+One record for each cron of the active version: what it runs and when next, with a duty of its own in the pile of crons.
 Beside it one record for each of its last runs, and one for the deployment: whose crons these are.
 
 Rules
@@ -15,7 +15,7 @@ from runtime import limits
 from runtime.index_keys import LAST, encode, encode_value, index_prefix
 from runtime.ports import KeyRange, Order
 from runtime.protocol.declaration import Calendar, Interval
-from runtime.syscalls.scheduling.duties import Duty, Lane, decode_duty, due
+from runtime.syscalls.scheduling.duties import Duty, Pile, decode_duty, due
 from runtime.syscalls.scheduling.writing import find_duty, put_duty
 from runtime.syscalls.transaction import Transaction
 
@@ -108,7 +108,7 @@ async def all_crons(transaction: Transaction) -> list[Cron]:
 
 async def due_crons(transaction: Transaction) -> list[Cron]:
     """Those whose next run is due."""
-    duties = [decode_duty(found) for found in await transaction.records(due(Lane.CRONS, transaction.now), limits.CRONS)]
+    duties = [decode_duty(found) for found in await transaction.records(due(Pile.CRONS, transaction.now), limits.CRONS)]
     found = [await find_cron(transaction, cron_of(duty)) for duty in duties]
     return [cron for cron in found if cron is not None]
 
@@ -125,7 +125,7 @@ async def put_cron(transaction: Transaction, before: Cron | None, after: Cron | 
         _encode(after) if after is not None else None,
     )
     id = _DUTY + named.name
-    duty = Duty(Lane.CRONS, after.next, id, after.function) if after is not None else None
+    duty = Duty(Pile.CRONS, after.next, id, after.function) if after is not None else None
     put_duty(transaction, await find_duty(transaction, id), duty)
 
 

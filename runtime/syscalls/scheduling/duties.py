@@ -30,8 +30,8 @@ OUTSTANDING = KeyRange(_BY_ID, _BY_ID + LAST)
 """Every duty there is."""
 
 
-class Lane(IntEnum):
-    """What kind of thing is due: a worker takes from each lane what it has hands for."""
+class Pile(IntEnum):
+    """What kind of thing is due: a worker takes from each pile what it has hands for."""
 
     CRONS = 0
     MUTATIONS = 1
@@ -42,10 +42,10 @@ class Duty(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Look at ``id`` at the moment ``at`` (milliseconds since 1970).
 
     ``token`` is whose lease ends then; empty when nobody is at it. ``tries`` counts how often it was put off since it
-    was due, ``lost`` how often its isolate died with it. What is in the lane of crons is named by whoever put it there.
+    was due, ``lost`` how often its isolate died with it. What is in the pile of crons is named by whoever put it there.
     """
 
-    lane: Lane
+    pile: Pile
     at: float
     id: str
     function: str
@@ -56,7 +56,7 @@ class Duty(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @property
     def keys(self) -> tuple[bytes, bytes]:
         """Where it stands."""
-        return duty_key(self.id), _DUE + encode([int(self.lane), self.at, self.id])
+        return duty_key(self.id), _DUE + encode([int(self.pile), self.at, self.id])
 
     def put_off(self, at: float) -> "Duty":
         """The same, later, in nobody's hands."""
@@ -72,15 +72,15 @@ def duty_key(id: str) -> bytes:
     return _BY_ID + encode_value(id)
 
 
-def due(lane: Lane, until: float | None = None) -> KeyRange:
-    """The duties of a lane, the earliest first; those with a moment up to ``until``, or all."""
-    prefix = _DUE + encode_value(int(lane))
+def due(pile: Pile, until: float | None = None) -> KeyRange:
+    """The duties of a pile, the earliest first; those with a moment up to ``until``, or all."""
+    prefix = _DUE + encode_value(int(pile))
     return KeyRange(prefix, (prefix if until is None else prefix + encode_value(until)) + LAST)
 
 
 def after(duty: Duty) -> KeyRange:
-    """The duties of a lane that come after this one."""
-    return KeyRange(duty.keys[1] + LAST, due(duty.lane).upper)
+    """The duties of a pile that come after this one."""
+    return KeyRange(duty.keys[1] + LAST, due(duty.pile).upper)
 
 
 def earliest(writes: Iterable[Write]) -> float | None:

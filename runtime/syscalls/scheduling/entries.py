@@ -32,7 +32,7 @@ from runtime.syscalls.scheduling.records import (
     RetryTerms,
     encode_job,
     job_id,
-    lane_of,
+    pile_of,
 )
 from runtime.syscalls.scheduling.writing import (
     find_duty,
@@ -111,7 +111,7 @@ class Scheduling:
         if for_whom is not None and for_whom.state.kind == CANCELED:
             write_canceled(transaction, job)
         else:
-            write_pending(transaction, job, lane_of(kind is Kind.ACTION))
+            write_pending(transaction, job, pile_of(kind is Kind.ACTION))
 
     async def _cancel(self, caller: Caller, arguments: CancelArguments) -> bytes:
         async def write(transaction: Transaction) -> bytes:

@@ -24,7 +24,7 @@ from runtime.names import DeploymentName
 from runtime.ports import KeyRange, Order
 from runtime.protocol import values
 from runtime.protocol.declaration import Kind
-from runtime.syscalls.scheduling.duties import FINISHED, Duty, Lane, decode_duty, due
+from runtime.syscalls.scheduling.duties import FINISHED, Duty, Pile, decode_duty, due
 from runtime.syscalls.scheduling.entries import cancel, find_target, in_one
 from runtime.syscalls.scheduling.records import (
     ENDED,
@@ -36,7 +36,7 @@ from runtime.syscalls.scheduling.records import (
     Job,
     decode_job,
     encode_job,
-    lane_of,
+    pile_of,
 )
 from runtime.syscalls.scheduling.writing import find_job, write_again
 from runtime.syscalls.schemas.catalog import BY_CREATION_TIME
@@ -115,8 +115,8 @@ class Overseer:
     async def cancel_all(self, name: DeploymentName, function: str) -> int:
         """Cancel everything of one function that has not ended, and say how many that was."""
         canceled = 0
-        for lane in (Lane.MUTATIONS, Lane.ACTIONS):
-            span = due(lane)
+        for pile in (Pile.MUTATIONS, Pile.ACTIONS):
+            span = due(pile)
             while True:
                 transaction = await self._transactions.begin(name)
                 try:
@@ -149,7 +149,7 @@ class Overseer:
                 )
             if job.state.kind != FAILED:
                 raise Conflict(f"the scheduled function {id} is {job.state.kind}: only a failed one is run again")
-            write_again(transaction, job, _lane(version, job.name))
+            write_again(transaction, job, _pile(version, job.name))
 
         await in_one(self._transactions, name, write)
 
@@ -185,8 +185,8 @@ class _Walk:
     async def duties(self) -> None:
         """Walk along what is due, forwards."""
         left = _LOOKED_AT
-        for lane in (Lane.MUTATIONS, Lane.ACTIONS):
-            span = due(lane)
+        for pile in (Pile.MUTATIONS, Pile.ACTIONS):
+            span = due(pile)
             if self._after is not None:
                 span = KeyRange(min(max(self._after + NEXT, span.lower), span.upper), span.upper)
             while left > 0:
@@ -221,9 +221,9 @@ class _Walk:
         return True
 
 
-def _lane(version: Version, function: str) -> Lane:
+def _pile(version: Version, function: str) -> Pile:
     try:
-        return lane_of(find_target(version, function)[1].kind is Kind.ACTION)
+        return pile_of(find_target(version, function)[1].kind is Kind.ACTION)
     except SyscallRefused as refused:
         raise Conflict(f"it cannot be run again: {refused}") from None
 

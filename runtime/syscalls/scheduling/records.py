@@ -17,7 +17,7 @@ import msgspec
 from runtime.document_ids import DocumentId, parse_document_id
 from runtime.errors import SyscallRefused
 from runtime.index_keys import encode, encode_value, index_prefix
-from runtime.syscalls.scheduling.duties import FINISHED, Lane
+from runtime.syscalls.scheduling.duties import FINISHED, Pile
 from runtime.syscalls.schemas.catalog import BY_CREATION_TIME, id_key
 from runtime.syscalls.schemas.document_types import SYSTEM_TABLES
 
@@ -109,6 +109,6 @@ def job_id(text: Any, *tables: int) -> DocumentId:
     return parsed
 
 
-def lane_of(is_action: bool) -> Lane:
+def pile_of(is_action: bool) -> Pile:
     """Where it waits."""
-    return Lane.ACTIONS if is_action else Lane.MUTATIONS
+    return Pile.ACTIONS if is_action else Pile.MUTATIONS

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from runtime.document_ids import DocumentId
 from runtime.names import FunctionPath
-from runtime.syscalls.scheduling.duties import Duty, Lane, decode_duty, duty_key, encode_duty
+from runtime.syscalls.scheduling.duties import Duty, Pile, decode_duty, duty_key, encode_duty
 from runtime.syscalls.scheduling.records import (
     CANCELED,
     CRON_RUNS,
@@ -53,10 +53,10 @@ def new_job(
     return Job(id.text, created, str(path), (Raw(args),), at, State(PENDING), retry=retry, attempts=attempts, cron=cron)
 
 
-def write_pending(transaction: Transaction, job: Job, lane: Lane) -> None:
+def write_pending(transaction: Transaction, job: Job, pile: Pile) -> None:
     """Let it be run when it is due, once this is committed."""
     put_job(transaction, None, job)
-    put_duty(transaction, None, Duty(lane, job.scheduled_time, job.id, job.name))
+    put_duty(transaction, None, Duty(pile, job.scheduled_time, job.id, job.name))
 
 
 def write_canceled(transaction: Transaction, job: Job) -> None:
@@ -64,11 +64,11 @@ def write_canceled(transaction: Transaction, job: Job) -> None:
     put_job(transaction, None, job.done(CANCELED, transaction.now))
 
 
-def write_again(transaction: Transaction, job: Job, lane: Lane) -> None:
+def write_again(transaction: Transaction, job: Job, pile: Pile) -> None:
     """Let one that has ended be run again, now, with as many attempts as at first."""
     assert job.ended
     put_job(transaction, job, job.waiting(afresh=True))
-    put_duty(transaction, None, Duty(lane, transaction.now, job.id, job.name))
+    put_duty(transaction, None, Duty(pile, transaction.now, job.id, job.name))
 
 
 def write_end(transaction: Transaction, job: Job, duty: Duty | None, kind: str, error: str | None = None) -> Job:
