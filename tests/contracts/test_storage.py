@@ -12,6 +12,7 @@ from runtime.errors import Overloaded
 from runtime.execution.sweeping import sweep_contents
 from runtime.limits import Limit
 from runtime.names import DeploymentName
+from runtime.ports import Commit
 from runtime.protocol.declaration import Kind
 from runtime.sdk.fetch.blob import Blob
 from runtime.sdk.functions import FunctionError
@@ -288,10 +289,11 @@ async def test_a_query_that_showed_a_url_has_read_what_a_deletion_changes(house:
     transaction = await house.worker.transactions.begin(NAME)
     assert await find_file(transaction, storage_id(id)) is not None
     (read,) = transaction.reads
-    changed: list[bytes] = []
-    following = await house.store.follow(NAME, lambda commit: changed.extend(commit.keys or ()))
+    commits: asyncio.Queue[Commit] = asyncio.Queue()
+    following = await house.store.follow(NAME, commits.put_nowait)
     await house.call("m:delete", {"id": id})
-    await asyncio.sleep(0)  # who committed hears of it first
-    assert any(read.lower <= key < read.upper for key in changed)
+    async with asyncio.timeout(10):
+        deletion = await commits.get()
+    assert any(read.lower <= key < read.upper for key in deletion.keys or ())
     following.stop()
     transaction.abandon()

@@ -161,7 +161,7 @@ def test_a_cron_runs_on_after_the_server_was_killed(own_server: LiveServer) -> N
     ],
 )
 def test_a_cron_that_cannot_be_is_refused_with_its_line(server: LiveServer, line: str, words: str) -> None:
-    tenant = server.tenant(bundle("crons.daily('kept', internal.jobs.beat, hour=1)"))
+    tenant = server.tenant(bundle("crons.daily('kept', internal.jobs.beat, {'name': 'kept'}, hour=1)"))
     answer = tenant.push(bundle("", line))
     assert answer.status_code == 422
     (found,) = answer.json()["diagnostics"]
