@@ -153,11 +153,11 @@ def test_a_cron_runs_on_after_the_server_was_killed(own_server: LiveServer) -> N
 @pytest.mark.parametrize(
     "line, words",
     [
-        ("crons.interval('a', internal.jobs.beat, seconds=0)", "seconds is 0"),
-        ("crons.cron('a', '0 0 30 2 *', internal.jobs.beat)", "no day of the month '30' in these months"),
-        ("crons.daily('a', internal.jobs.beat, hour=1, timezone='Mars/Base')", "no time zone 'Mars/Base'"),
+        ("crons.interval('a', internal.jobs.beat, {'name': 'a'}, seconds=0)", "seconds is 0"),
+        ("crons.cron('a', '0 0 30 2 *', internal.jobs.beat, {'name': 'a'})", "no day of the month '30' in these months"),
+        ("crons.daily('a', internal.jobs.beat, {'name': 'a'}, hour=1, timezone='Mars/Base')", "no time zone 'Mars/Base'"),
         ("crons.daily('a', internal.jobs.nothing, hour=1)", "there is no such function"),
-        ("crons.daily('a', internal.jobs.beats, hour=1)", "which is a query"),
+        ("crons.daily('a', internal.jobs.beats, {'name': 'a'}, hour=1)", "which is a query"),
     ],
 )
 def test_a_cron_that_cannot_be_is_refused_with_its_line(server: LiveServer, line: str, words: str) -> None:
