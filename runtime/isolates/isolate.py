@@ -340,7 +340,6 @@ class Isolate(asyncio.Protocol):
                 if not self.ping_pending:
                     raise ProtocolViolation("Pong without a Ping")
                 self.ping_pending = False
-                self.process.step_up()
             case Ready():
                 if self._ready.done():
                     raise ProtocolViolation("Ready twice")

@@ -19,7 +19,6 @@ from contextlib import suppress
 from runtime.limits import GUEST_STDERR
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_LAST = 19
 
 
 class IsolateProcess:
@@ -34,8 +33,6 @@ class IsolateProcess:
         # The kernel's name for a process's CPU clock: the pid's complement, and 2 for "all its threads".
         self._clock = (~pid << 3) | 2
         self._cpu = 0.0
-        # What it had before it stepped back.
-        self._niceness: int | None = None
         self._words = b""
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._closed = False
@@ -67,24 +64,6 @@ class IsolateProcess:
                 return not self.gone and stat.read().rpartition(b") ")[2][:1] == b"S"
         except OSError:
             return False
-
-    def step_back(self) -> None:
-        """Let everything else on the machine have a processor first, until `step_up`."""
-        if self._niceness is None:
-            with suppress(OSError):
-                # By the pidfd first: a pid could be another process by now.
-                signal.pidfd_send_signal(self.pidfd, 0)
-                niceness = os.getpriority(os.PRIO_PROCESS, self.pid)
-                os.setpriority(os.PRIO_PROCESS, self.pid, _LAST)
-                self._niceness = niceness
-
-    def step_up(self) -> None:
-        """Take back a `step_back`."""
-        if self._niceness is not None:
-            with suppress(OSError):
-                signal.pidfd_send_signal(self.pidfd, 0)
-                os.setpriority(os.PRIO_PROCESS, self.pid, self._niceness)
-            self._niceness = None
 
     def interrupt(self) -> None:
         """Ask it to stop what it is running just now (SIGUSR1)."""

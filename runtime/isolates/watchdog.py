@@ -8,8 +8,7 @@ Rules
 1. The guilty call first: past its deadline a conversation is told to stop; a turn past `TURN_CPU` or
    `TURN_SLEEP` is interrupted.
 2. The isolate next: what is neither ended nor answered `STOP_GRACE` later is killed.
-3. Who is in a turn for longer than a tick lets everybody else go first, as long as it gets its share of a processor.
-4. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
+3. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
 """
 
 import asyncio
@@ -19,7 +18,6 @@ from runtime import limits
 from runtime.isolates.isolate import Isolate
 from runtime.isolates.traffic import CROWD
 from runtime.ports import Clock
-from runtime.protocol.forking import STEPPING_BACK
 from runtime.protocol.messages import Failure, Reason
 
 TICK = 0.02
@@ -28,8 +26,6 @@ _BUSY = TICK / 2
 _TURN = limits.TURN_CPU / 1000
 _SLEEP = limits.TURN_SLEEP / 1000
 _QUIET = 1.0
-# Of one processor: what a long turn may have, however many others want it.
-_SHARE = 0.25
 _GRACE = limits.STOP_GRACE / 1000
 # An isolate in the middle of a turn for so long gets no new call while there is another choice.
 STUCK = 0.05
@@ -81,9 +77,7 @@ class Watchdog:
         isolate.cpu_seen = cpu
 
     def _judge(self, isolate: Isolate, cpu: float, now: float) -> None:
-        silence, burnt = now - isolate.pinged_at, cpu - isolate.cpu_at_ping
-        if STEPPING_BACK in isolate.layers:
-            _choose_place(isolate, burnt, silence)
+        silence = now - isolate.pinged_at
         if is_stuck(isolate):
             # It needs a processor for long. The loop must not stand still on the other one.
             isolate.traffic.crowded = CROWD
@@ -92,19 +86,10 @@ class Watchdog:
         if isolate.interrupted_at is not None:
             if now - isolate.interrupted_at > _GRACE:
                 _kill_deaf(isolate)
-        elif burnt > _TURN:
+        elif cpu - isolate.cpu_at_ping > _TURN:
             _interrupt(isolate, now, f"burnt more than {limits.TURN_CPU} ms of CPU without a pause")
         elif isolate.asleep and silence > _SLEEP:
             _interrupt(isolate, now, f"slept for more than {limits.TURN_SLEEP} ms without an await")
-
-
-def _choose_place(isolate: Isolate, burnt: float, silence: float) -> None:
-    # Tried, one call that loops beside a tenant with short ones, two processors: of 1,000 of those 6 to 18 waited for
-    # more than a millisecond behind it, up to a tick of the kernel (4 ms); behind one that steps back, 1 to 3.
-    if burnt > TICK and burnt > _SHARE * silence:
-        isolate.process.step_back()
-    else:
-        isolate.process.step_up()
 
 
 def _interrupt(isolate: Isolate, now: float, charge: str) -> None:

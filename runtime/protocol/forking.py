@@ -23,10 +23,6 @@ class Requirement(StrEnum):
     EXTRA = "extra"  # taken where the machine gives it
 
 
-# The layer that says whether the host may send an isolate behind everybody else, and fetch it back.
-STEPPING_BACK = "stepping_back"
-
-
 class Layer(msgspec.Struct, frozen=True):
     """One layer of the wall, as it was really tried on this machine."""
 

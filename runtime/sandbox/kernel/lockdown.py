@@ -51,8 +51,7 @@ _LIMITS = (
     (resource.RLIMIT_NOFILE, _FIRST_FREE),
     (resource.RLIMIT_MEMLOCK, 0),
     (resource.RLIMIT_MSGQUEUE, 0),
-    # What it has after the lock-down and not more: the host can fetch back one that had to step back, if it may.
-    (resource.RLIMIT_NICE, 20 - _NICENESS),
+    (resource.RLIMIT_NICE, 0),
     (resource.RLIMIT_RTPRIO, 0),
     # A backstop for the day on which the host's watchdog sleeps: twice what an isolate could honestly burn in its life.
     (resource.RLIMIT_CPU, 2 * ISOLATE_AGE // 1000),

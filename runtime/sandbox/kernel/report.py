@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from runtime.limits import GUEST_MEMORY, MIB
-from runtime.protocol.forking import STEPPING_BACK, Layer, Requirement
+from runtime.protocol.forking import Layer, Requirement
 from runtime.sandbox.kernel import landlock, libc, lockdown, seccomp
 from runtime.sandbox.kernel.libc import prctl
 from runtime.sandbox.kernel.lockdown import Plan
@@ -67,7 +67,6 @@ def examine() -> tuple[Plan, tuple[Layer, ...]]:
         tried("bounding_set", Requirement.EXTRA, _try_bounding_set),
         uid_layer,
         tried("namespaces", Requirement.EXTRA, partial(_try_namespaces, plan)),
-        tried(STEPPING_BACK, Requirement.EXTRA, partial(_try_stepping_back, plan)),
         Layer("cgroup", Requirement.EXTRA, False, "not used; memory is bounded by rlimits, CPU by the host's watchdog"),
     )
 
@@ -256,31 +255,3 @@ def _try_namespaces(plan: Plan) -> str:
     if not entered:
         raise Hole("this machine gives none")
     return ", ".join(entered)
-
-
-def _try_stepping_back(plan: Plan) -> str:
-    reader, writer = os.pipe()
-    host = os.getpid()
-    isolate = os.fork()
-    if isolate == 0:
-        with suppress(BaseException):
-            lockdown.keep_only(os.dup(writer), os.dup(writer))
-            lockdown.settle(plan)
-            lockdown.lock_down(plan, host)
-            os.write(CHANNEL, b"!")
-            while True:  # until it is killed
-                pass
-        os._exit(1)
-    os.close(writer)
-    try:
-        if not os.read(reader, 1):
-            raise Hole("the lock-down failed")
-        before = os.getpriority(os.PRIO_PROCESS, isolate)
-        os.setpriority(os.PRIO_PROCESS, isolate, 19)
-        os.setpriority(os.PRIO_PROCESS, isolate, before)
-    except PermissionError:
-        raise Hole("not permitted; CAP_SYS_NICE or, without other_uid, a limit on niceness of 15 is needed") from None
-    finally:
-        os.kill(isolate, signal.SIGKILL)
-        os.waitpid(isolate, 0)
-    return "an isolate in a long turn lets everybody else go first"
