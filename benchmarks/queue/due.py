@@ -26,7 +26,7 @@ class _Nobody:
     """Whoever looks for what is due, and runs nothing."""
 
     async def settle(self, invocation: Invocation, settlement: Settlement | None) -> Outcome:
-        raise NotImplementedError
+        raise AssertionError("nothing is run by who only looks")
 
 
 async def look(data: Path, name: DeploymentName, rounds: int) -> list[float]:
