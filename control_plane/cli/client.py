@@ -80,6 +80,9 @@ class Target:
         return self.admin_key
 
 
+_PAGE = 200
+
+
 class Session:
     """One command's conversation with a server, and its screen."""
 
@@ -112,6 +115,20 @@ class Session:
         with self._reaching():
             answer = self._client.request(method, self.target.url + path, headers=headers, **more)
         return decoded(answer)
+
+    def pages(self, path: str, key: str, most: int | None, **asked: Any) -> tuple[list[dict[str, Any]], bool]:
+        """The first ``most`` entries of a list that comes in pages (``None``: all of them), and whether there are
+        more; ``key`` is what the answers call them. Parameters that are ``None`` are not sent."""
+        shown: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while most is None or len(shown) < most:
+            wanted = {**asked, "limit": _PAGE if most is None else min(_PAGE, most - len(shown)), "cursor": cursor}
+            page = self.call("GET", path, params={name: value for name, value in wanted.items() if value is not None})
+            shown += page[key]
+            cursor = page["cursor"]
+            if cursor is None:
+                break
+        return shown, cursor is not None
 
     @contextmanager
     def stream(self, path: str, parameters: dict[str, str]) -> Iterator[Iterator[Any]]:

@@ -13,7 +13,6 @@ import click
 from control_plane.cli.client import Session, connected
 from control_plane.cli.screen import moment
 
-_PAGE = 200
 _CELL = 60
 
 
@@ -66,18 +65,8 @@ def show(
     if id is not None:
         session.screen.document(session.call("GET", session.of_deployment("data", table, id)))
         return
-    shown: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while everything or len(shown) < limit:
-        asked = _PAGE if everything else min(_PAGE, limit - len(shown))
-        parameters: dict[str, Any] = {"limit": asked, "order": order, "where": list(where)}
-        if cursor is not None:
-            parameters["cursor"] = cursor
-        page = session.call("GET", session.of_deployment("data", table), params=parameters)
-        shown += page["documents"]
-        cursor = page["cursor"]
-        if cursor is None:
-            break
+    path, most = session.of_deployment("data", table), None if everything else limit
+    shown, more = session.pages(path, "documents", most, order=order, where=list(where))
     if session.screen.json:
         session.screen.document(shown)
         return
@@ -87,7 +76,7 @@ def show(
         [(each["_id"], *(_cell(each, name) for name in fields), moment(each["_creationTime"])) for each in shown],
         f"No document of {table} fits." if where else f"{table} has no documents.",
     )
-    if cursor is not None:
+    if more:
         session.screen.say("There are more: --limit N or --all shows them.", "dim")
 
 

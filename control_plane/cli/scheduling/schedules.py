@@ -12,7 +12,6 @@ import click
 from control_plane.cli.client import Refused, Session, connected
 from control_plane.cli.screen import moment
 
-_PAGE = 200
 _CELL = 60
 _STATES = ("pending", "inProgress", "success", "failed", "canceled")
 
@@ -29,16 +28,8 @@ def schedules() -> None:
 @connected
 def list_schedules(session: Session, state: tuple[str, ...], function: str | None, limit: int) -> None:
     """List scheduled functions: with --state pending the next first, else the newest first."""
-    shown: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while len(shown) < limit:
-        asked = {"limit": min(_PAGE, limit - len(shown)), "state": list(state), "function": function, "cursor": cursor}
-        parameters = {name: value for name, value in asked.items() if value is not None}
-        page = session.call("GET", session.of_deployment("schedules"), params=parameters)
-        shown += page["schedules"]
-        cursor = page["cursor"]
-        if cursor is None:
-            break
+    path = session.of_deployment("schedules")
+    shown, more = session.pages(path, "schedules", limit, state=list(state), function=function)
     if session.screen.json:
         session.screen.document(shown)
         return
@@ -47,7 +38,7 @@ def list_schedules(session: Session, state: tuple[str, ...], function: str | Non
         [_row(each) for each in shown],
         "Nothing like that is scheduled." if state or function else f"{session.deployment} has nothing scheduled.",
     )
-    if cursor is not None:
+    if more:
         session.screen.say("There are more: --limit N shows them.", "dim")
 
 

@@ -1,13 +1,9 @@
 """Which files are stored? ``files list``."""
 
-from typing import Any
-
 import click
 
 from control_plane.cli.client import Session, connected
 from control_plane.cli.screen import moment, size
-
-_PAGE = 200
 
 
 @click.group()
@@ -20,16 +16,7 @@ def files() -> None:
 @connected
 def list_files(session: Session, limit: int) -> None:
     """List stored files, the newest first."""
-    shown: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while len(shown) < limit:
-        asked = {"limit": min(_PAGE, limit - len(shown)), "cursor": cursor}
-        parameters = {name: value for name, value in asked.items() if value is not None}
-        page = session.call("GET", session.of_deployment("files"), params=parameters)
-        shown += page["files"]
-        cursor = page["cursor"]
-        if cursor is None:
-            break
+    shown, more = session.pages(session.of_deployment("files"), "files", limit)
     if session.screen.json:
         session.screen.document(shown)
         return
@@ -41,5 +28,5 @@ def list_files(session: Session, limit: int) -> None:
         ],
         f"{session.deployment} has no files.",
     )
-    if cursor is not None:
+    if more:
         session.screen.say("There are more: --limit N shows them.", "dim")
