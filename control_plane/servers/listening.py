@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import uvicorn
 
 from runtime.edge.app import App
-from runtime.edge.connection import listen
+from runtime.edge.connections.connection import listen
 from runtime.settings import Settings
 
 DRAIN = 10

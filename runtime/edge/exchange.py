@@ -19,13 +19,13 @@ from typing import Any, NamedTuple, Protocol
 
 from runtime import limits
 from runtime.edge import cors
-from runtime.edge.connection import send_at_once
+from runtime.edge.connections.cycle import send_at_once
 from runtime.edge.hosts import Scope
 from runtime.edge.intake import Body, Receive, open_body
 from runtime.edge.problems import Problem
 from runtime.errors import DeveloperMistake, WarrenError
 from runtime.invocation import Client
-from runtime.names import RequestId
+from runtime.names import DeploymentName, RequestId
 from runtime.protocol.declaration import Kind
 from runtime.protocol.messages import HeaderList
 
@@ -39,7 +39,8 @@ _DROPPED = frozenset(
 # Most answers repeat the headers of an earlier one. 256 lists of at most `RESPONSE_HEADERS` bytes are 16 MiB.
 _REMEMBERED = 256
 _NO_BODY = frozenset({204, 304})
-_HEAD_END = b"server-timing: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
+_SPENT = b"queue;dur=%.2f, cold;dur=%.2f, handler;dur=%.2f"
+_HEAD_END = b"server-timing: " + _SPENT + b"\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
 
 
 class InvalidResponse(DeveloperMistake):
@@ -94,6 +95,7 @@ class Exchange:
         "_opening",
         "client",
         "cors",
+        "deployment",
         "function",
         "headers",
         "kind",
@@ -119,6 +121,7 @@ class Exchange:
         self.cors: HeaderList | None = None  # to add to the answer, whoever makes it
         self.over = False
         # For the log, when all is done.
+        self.deployment: DeploymentName | None = None  # once it was found
         self.status: int | None = None
         self.function = ""
         self.kind: Kind | None = None
@@ -186,21 +189,25 @@ class Exchange:
                 return
             await self.send({"type": "http.response.body", "body": piece, "more_body": length > 0})
 
+    def deliver_at_once(self, answer: Answer) -> bool:
+        """Send what an HTTP action answered, if that can be done in one piece now; raises what `deliver` raises."""
+        status = answer.status
+        if not answer.last or self.cors is not None or self.method == "HEAD" or status in _NO_BODY:
+            return False
+        body, timing = answer.body, answer.timing
+        end = _HEAD_END % (timing.queue, timing.cold, timing.handler, self.request_id.encode(), len(body))
+        if not send_at_once(self.send, status, _checked(status, answer.headers).block + end, body):
+            return False
+        self.status = status
+        return True
+
     async def deliver(self, answer: Answer) -> None:
         """Send what an HTTP action answered; raise `InvalidResponse` before anything is sent."""
-        status = answer.status
-        if not 200 <= status <= 599:
-            raise InvalidResponse(f"the status {status} cannot be sent; use 200 to 599")
-        clean = _clean(tuple(answer.headers))
-        timing = answer.timing
-        spent = b"queue;dur=%.2f, cold;dur=%.2f, handler;dur=%.2f" % (timing.queue, timing.cold, timing.handler)
-        whole = answer.last and self.method != "HEAD" and status not in _NO_BODY
-        if whole and self.cors is None:
-            head_end = _HEAD_END % (spent, self.request_id.encode(), len(answer.body))
-            if send_at_once(self.send, status, clean.block + head_end, answer.body):
-                self.status = status
-                return
-        head = [*clean.headers, (b"server-timing", spent)]
+        if self.deliver_at_once(answer):
+            return
+        status, timing = answer.status, answer.timing
+        clean = _checked(status, answer.headers)
+        head = [*clean.headers, (b"server-timing", _SPENT % (timing.queue, timing.cold, timing.handler))]
         if self.method == "HEAD" or status in _NO_BODY:
             await self._deliver_head(answer, head, clean.length)
         elif answer.last:
@@ -252,6 +259,12 @@ class Exchange:
         headers.append((b"x-request-id", self.request_id.encode()))
         self.status = status
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _checked(status: int, headers: HeaderList) -> _Clean:
+    if not 200 <= status <= 599:
+        raise InvalidResponse(f"the status {status} cannot be sent; use 200 to 599")
+    return _clean(tuple(headers))
 
 
 @lru_cache(_REMEMBERED)

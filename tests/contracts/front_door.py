@@ -13,14 +13,14 @@ from typing import Any
 import uvicorn
 
 from runtime.edge.app import App, Door, House
-from runtime.edge.connection import Connection, listen
+from runtime.edge.connections.connection import Connection, listen
 from runtime.edge.files.door import FileDoor
 from runtime.edge.hosts import Addresses, Listener
 from runtime.edge.problems import Details
 from runtime.execution.conductor import Timing
 from runtime.identity import BadToken, KnownUser
 from runtime.invocation import Deployment, Failed, HttpInvocation, Invocation, Outcome, Version
-from runtime.names import DeploymentName, VersionNumber
+from runtime.names import DeploymentName, RequestId, VersionNumber
 from runtime.ports import Following, LogEntry, LogQuery
 from runtime.protocol import values
 from runtime.protocol.declaration import (
@@ -101,8 +101,20 @@ class Hall:
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}
         self.asked: list[HttpInvocation] = []
+        self.asked_at_once: list[RequestId] = []
         self.ran: list[Invocation] = []
         self.outcome: Outcome | Exception | None = None
+
+    def ask(self, invocation: HttpInvocation, heard: Callable[[Reply | Failed | Exception], None]) -> "Asked":
+        self.asked_at_once.append(invocation.request_id)
+        return Asked(asyncio.get_running_loop().create_task(self._tell(invocation, heard)))
+
+    async def _tell(self, invocation: HttpInvocation, heard: Callable[[Reply | Failed | Exception], None]) -> None:
+        try:
+            told: Reply | Failed | Exception = await self.answer(invocation)
+        except Exception as error:
+            told = error
+        heard(told)
 
     async def answer(self, invocation: HttpInvocation) -> Reply | Failed:
         self.asked.append(invocation)
@@ -115,6 +127,16 @@ class Hall:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
+
+
+class Asked:
+    """A handler that has not answered yet."""
+
+    def __init__(self, task: "asyncio.Task[None]") -> None:
+        self._task = task
+
+    def silence(self) -> None:
+        self._task.cancel()
 
 
 class Names:

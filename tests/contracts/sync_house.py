@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from runtime.adapters.logs.memory import MemoryLogs
 from runtime.adapters.memory_documents import MemoryDocuments
 from runtime.edge.app import Door, House
-from runtime.edge.connection import listen
+from runtime.edge.connections.connection import listen
 from runtime.edge.function_api import Queries
 from runtime.edge.hosts import Addresses, Listener
 from runtime.edge.problems import Details
@@ -75,6 +75,9 @@ class Functions:
         self.tickets = Tickets()
         self.ran: list[str] = []
         self.waiting = asyncio.Event()
+
+    def ask(self, invocation: HttpInvocation, heard: Callable[[Reply | Failed | Exception], None]) -> None:
+        return None  # everything waits here
 
     async def answer(self, invocation: HttpInvocation) -> Reply | Failed:
         return Reply(body=b"an HTTP action")

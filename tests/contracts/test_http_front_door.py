@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from runtime import limits
-from runtime.edge.connection import Connection
+from runtime.edge.connections.connection import Connection
 from runtime.edge.hosts import Addresses, Listener
 from runtime.errors import IsolateLost
 from runtime.invocation import HttpInvocation

@@ -12,6 +12,8 @@ Rules
    answer that is still on its way. What it sends is discarded, within limits.
 5. No more than `PIPELINED_REQUESTS` wait for their turn on one connection, and nothing is read while one does.
 6. Nothing is timed per request: every connection looks at itself every few seconds.
+7. An application that has a method ``begin`` is asked first, with the cycle as one argument more. It may say that it
+   answers later, from a callback; everything else runs as a task.
 """
 
 import asyncio
@@ -19,100 +21,24 @@ import json
 import logging
 import os
 from typing import Any, cast
+from urllib.parse import unquote
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from httptools import HttpParserError, HttpParserUpgrade, parse_url
+from uvicorn._types import ASGIVersions
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from runtime import limits
+from runtime.edge.connections.cork import Cork
+from runtime.edge.connections.cycle import Cycle
 from runtime.edge.sync.socket import Socket
 
+_ASGI: ASGIVersions = {"version": "3.0", "spec_version": "2.3"}
 KEEP_ALIVE = 75.0  # seconds; longer than proxies keep a connection, so that it is they who close it
 
 
 GRACE = 10  # seconds that open requests have when the server stops
 _LINGER = 5.0  # seconds for a client to read its answer and close
-
-
-class _Cork:
-    """A transport that sends what one turn of the loop writes at once: a head and its body are one kernel call."""
-
-    __slots__ = ("_loop", "_transport", "_unsent")
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport itself, with everything sent that was written here."""
-        self.flush()
-        return self._transport
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._unsent: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """Send it, at the end of this turn at the latest."""
-        if not self._unsent:
-            self._loop.call_soon(self.flush)
-        self._unsent.append(data)
-
-    def flush(self) -> None:
-        """Send it now."""
-        if self._unsent:
-            data = b"".join(self._unsent)
-            self._unsent.clear()
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Close when everything is sent."""
-        self.flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Whether it is closed, or will be. Asked after every answer: found by `__getattr__` it costs a microsecond."""
-        return self._transport.is_closing()
-
-    def write_eof(self) -> None:
-        """Say that nothing follows."""
-        self.flush()
-        self._transport.write_eof()
-
-    def abort(self) -> None:
-        """Close now."""
-        self._unsent.clear()
-        self._transport.abort()
-
-    def get_write_buffer_size(self) -> int:
-        """How many bytes wait to be sent."""
-        return self._transport.get_write_buffer_size() + sum(map(len, self._unsent))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
-def send_at_once(send: Any, status: int, head: bytes, body: bytes) -> bool:
-    """Send a whole answer in one piece, past what uvicorn does for those that come in several; say whether it was done.
-
-    ``head`` is header lines that were checked, with the ``content-length`` of ``body`` and the empty line. It is not
-    done where anything is unusual: not uvicorn's ``send``, a client that reads slowly, a connection to be closed.
-    Measured: 6 of the 42 µs that the router needs for a request.
-    """
-    cycle = getattr(send, "__self__", None)
-    if (
-        not isinstance(cycle, RequestResponseCycle)
-        or cycle.response_started
-        or cycle.disconnected
-        or cycle.flow.write_paused
-        or not cycle.keep_alive
-    ):
-        return False
-    date = b"".join(b"%b: %b\r\n" % pair for pair in cycle.default_headers)
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    cycle.expected_content_length = 0
-    cycle.transport.write(b"".join((STATUS_LINE[status], date, head, body)))
-    cycle.message_event.set()
-    cycle.on_response()
-    return True
 
 
 class _Refused(Exception):
@@ -125,11 +51,13 @@ class Connection(HttpToolsProtocol):
     idle: float = limits.BODY_IDLE_TIME / 1000
     keep_alive: float = KEEP_ALIVE
     upgrades: bytes = b"/sync"  # how a path ends where a WebSocket may be spoken
+    cycle: Cycle  # of the request that came last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client has connected."""
         super().connection_made(transport)
-        self._cork = _Cork(transport, self.loop)
+        self._begins = getattr(self.app, "begin", None)
+        self._cork = Cork(transport, self.loop)
         self.transport = self._cork  # type: ignore[assignment]  # it is one in all that is used of it
         self._in_head = False
         self._chunk = 0
@@ -153,7 +81,16 @@ class Connection(HttpToolsProtocol):
             return
         self._last = self.loop.time()
         self._chunk = len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                # The parser reads nothing after an upgrade that was asked for: this connection answers once and ends.
+                self.cycle.keep_alive = False
+        except HttpParserError:
+            self.send_400_response("")
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > limits.REQUEST_HEADERS or len(self.url) > limits.REQUEST_TARGET:
@@ -162,7 +99,9 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request has come."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._in_head = True
         self._head_bytes = -self._chunk
         self._head_began = self._last
@@ -192,11 +131,41 @@ class Connection(HttpToolsProtocol):
                 raise _Refused
         if not self.url.startswith(b"/"):
             self._read_absolute_form()
-        super().on_headers_complete()
+        self._read_head()
         if self.parser.should_upgrade() and self._should_upgrade():
             return
-        if not self.cycle.keep_alive or self.scope["method"] != "GET":
-            self.cycle.transport = cast(asyncio.Transport, _Softly(self, self.cycle))
+        before, cycle = self.cycle, Cycle(self, self._cork)
+        if not cycle.keep_alive or self.scope["method"] != "GET":
+            cycle.transport = cast(asyncio.Transport, _Softly(self, cycle))
+        self.cycle = cycle
+        if before is None or before.response_complete:
+            self._begin(cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _begin(self, cycle: Cycle) -> None:
+        if self._begins is None or not self._begins(cycle.scope, cycle.receive, cycle.send, cycle):
+            cycle.go_on(self.app)
+
+    def _read_head(self) -> None:
+        target = parse_url(self.url)
+        path = target.path.decode("ascii")
+        self.scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": self.parser.get_http_version(),
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": target.path,
+            "query_string": target.query or b"",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body has come."""
@@ -204,6 +173,13 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             self._discard(body)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is complete."""
+        if (self.parser.should_upgrade() and self._should_upgrade()) or self.cycle.response_complete:
+            return
+        self.cycle.more_body = False
+        self.cycle.ring()
 
     def close_softly(self) -> None:
         """Say that nothing more will come, and wait for the client to close."""
@@ -228,9 +204,9 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-        else:
+            cycle, _ = self.pipeline.pop()
+            self._begin(cast(Cycle, cycle))
+        elif self.flow.read_paused:
             self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
@@ -252,7 +228,7 @@ class Connection(HttpToolsProtocol):
         """Answer in the application's place, and close."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self.cycle.ring()
         status, code, message = self._refusal
         body = json.dumps({"code": code, "message": message}).encode()
         head = [
@@ -262,10 +238,6 @@ class Connection(HttpToolsProtocol):
         ]
         self.transport.write(b"".join([*head, body]))
         self.close_softly()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        # The parser reads nothing after an upgrade that was asked for, so this connection answers once and ends.
-        self.cycle.keep_alive = False
 
     def _too_long(self) -> None:
         if len(self.url) > limits.REQUEST_TARGET:
@@ -326,7 +298,7 @@ class _Softly:
 
     __slots__ = ("_connection", "_cycle")
 
-    def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
+    def __init__(self, connection: Connection, cycle: Cycle) -> None:
         self._connection = connection
         self._cycle = cycle
 
