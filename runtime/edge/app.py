@@ -8,11 +8,10 @@ The outermost room: a raw ASGI application, one per listening port. It decides b
 site, its function API and whatever stands beside them (`fallback`: the control plane).
 
 Rules
-1. From the moment an `HttpInvocation` is made nobody looks at a header to decide anything.
-2. Every answer carries ``X-Request-Id`` and ``Server-Timing``, refusals too; every finished request of a deployment is
+1. Every answer carries ``X-Request-Id`` and ``Server-Timing``, refusals too; every finished request of a deployment is
    one line of its log.
-3. An exception that nobody foresaw is ours: it is logged with the request id, and the client reads only that.
-4. Only a server that stops cancels a request, when it has waited long enough; its client is told so.
+2. An exception that nobody foresaw is ours: it is logged with the request id, and the client reads only that.
+3. Only a server that stops cancels a request, when it has waited long enough; its client is told so.
 """
 
 import asyncio
@@ -22,48 +21,36 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runtime.edge import cors
-from runtime.edge.exchange import Answer, Exchange, Send
+from runtime.edge.connections.cycle import Cycle
+from runtime.edge.diary import Diary
+from runtime.edge.exchange import Exchange, Send
 from runtime.edge.files.door import FileDoor
 from runtime.edge.function_api import FunctionApi, Queries, Services, is_function_path
 from runtime.edge.functions.tools import METHODS as UNLOGGED
 from runtime.edge.functions.tools import Steward, Tools
 from runtime.edge.hosts import Addresses, Face, Hosts, Listener, Place, Scope
 from runtime.edge.intake import ClientLeft, Receive, read_target
-from runtime.edge.leaving import Departures
-from runtime.edge.problems import (
-    DeploymentPaused,
-    Details,
-    failed_action,
-    json_problem,
-    public_words,
-    site_problem,
-    status_of,
-)
-from runtime.edge.routes import METHODS, Match, RouteTables
+from runtime.edge.problems import Details, json_problem, paused, site_problem, status_of
+from runtime.edge.site.door import Hall as SiteHall
+from runtime.edge.site.door import Rooms as SiteRooms
+from runtime.edge.site.door import SiteDoor
 from runtime.edge.sync.door import SYNC_PATH, SyncDoor, nothing_here, refuse
 from runtime.edge.sync.session import Rooms as SyncRooms
 from runtime.edge.sync.session import Runner
-from runtime.errors import CallerMistake, DeveloperMistake, MethodNotAllowed, NotFound, Stopping
+from runtime.errors import CallerMistake, NotFound, Stopping
 from runtime.execution.live.live import Live
 from runtime.identification.callers import Admits, Callers, Identify
-from runtime.identity import NOBODY
-from runtime.invocation import Deployment, Failed, HttpInvocation, Version
+from runtime.invocation import Deployment
 from runtime.names import DeploymentName, RequestIds
-from runtime.ports import Clock, LogEntry, Logs
-from runtime.protocol.declaration import Kind
-from runtime.protocol.messages import Failure, Level, Reason
+from runtime.ports import Clock, Logs
 
 log = logging.getLogger("warren.edge")
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-
-class Hall(Runner, Protocol):
+class Hall(Runner, SiteHall, Protocol):
     """Who runs things: the conductor."""
-
-    async def answer(self, invocation: HttpInvocation) -> Answer | Failed: ...
 
 
 class Lookup(Protocol):
@@ -102,15 +89,30 @@ class Door:
         self._fallback = fallback
         self._hosts = Hosts(addresses, listener)
         self._trusts_proxies = bool(addresses.proxies)
-        self._tables = RouteTables()
         self._ids = RequestIds()
-        self._departures = Departures()
+        self._diary = Diary(house.logs, house.clock)
         self._callers = Callers(house.identify, house.admits)
         tools = Tools(house.logs, house.steward, house.release)
         self._functions = FunctionApi(
             Services(house.hall, self._callers, house.details, tools, house.queries, house.files)
         )
+        self._site = SiteDoor(
+            SiteRooms(house.hall, house.directory.known, self._find, self._callers, self._diary, house.details),
+            self._ids,
+        )
         self._sync = _sync_door(house, self._callers)
+
+    def begin(self, scope: Scope, receive: Receive, send: Send, cycle: Cycle) -> bool:
+        """Have a request answered without a task, if nothing has to be waited for; else nothing is done."""
+        if self._trusts_proxies:
+            scope = self._hosts.believe(scope)
+        try:
+            place = self._hosts.find(scope["headers"])
+        except CallerMistake:
+            return False
+        if place.face is not Face.SITE or place.name is None:
+            return False
+        return self._site.begin(place.name, place, Exchange(scope, receive, send, self._ids.next()), cycle)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
@@ -126,106 +128,9 @@ class Door:
             await exchange.refuse(json_problem(error, exchange.request_id))
             return
         if place.face is Face.SITE and place.name is not None:
-            await self._answer_site(place.name, place, scope, receive, send)
+            await self._site.answer(place.name, place, scope, receive, send)
         else:
             await self._answer_place(place, scope, receive, send)
-
-    # --- a deployment's site ----------------------------------------------------------------------------------------
-
-    async def _answer_site(
-        self, name: DeploymentName, place: Place, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        exchange = Exchange(scope, receive, send, self._ids.next())
-        self._departures.enter(exchange)
-        deployment: Deployment | None = None
-        try:
-            deployment = self._house.directory.known(name) or await self._find(name)
-            await self._tell(deployment, place.origins[scope["scheme"]], exchange)
-        except ClientLeft as error:
-            exchange.note = str(error)
-            exchange.status = exchange.status or status_of(error)
-        except DeveloperMistake as error:
-            await self._refuse_failed(name, Failure(Reason.RETURNS, error.code, str(error)), exchange)
-        except asyncio.CancelledError:
-            stopping = Stopping("the server stopped")
-            self._note(stopping, exchange)
-            await exchange.refuse(site_problem(stopping, exchange.request_id))
-        except Exception as error:
-            self._note(error, exchange)
-            await exchange.refuse(site_problem(error, exchange.request_id))
-        finally:
-            self._departures.close(exchange)
-            if deployment is not None:
-                self._write(name, exchange)
-
-    async def _tell(self, deployment: Deployment, origin: str, exchange: Exchange) -> None:
-        version = _version(deployment)
-        scope = exchange.scope
-        path, target = read_target(scope["raw_path"], scope["query_string"])
-        method = exchange.method
-        match = self._tables.of(version).find(method, path)
-        allowance = version.declaration.cors
-        if match is not None and match.route.cors is not None:
-            allowance = match.route.cors
-        if allowance is not None:
-            exchange.cors = cors.answer_headers(allowance, exchange.headers)
-        if match is None:
-            await self._answer_unmatched(version, path, exchange)
-            return
-        exchange.function, exchange.kind = match.route.key, Kind.HTTP_ACTION
-        authorization = cors.header(exchange.headers, b"authorization")
-        invocation = HttpInvocation(
-            deployment,
-            version,
-            match.route.key,
-            method,
-            origin + target,
-            exchange.headers,
-            match.parameters,
-            None if method in _BODILESS else await exchange.open_body(),
-            exchange.request_id,
-            exchange.client,
-            self._callers.claimed(deployment, authorization) if authorization else NOBODY,
-        )
-        answer = await self._house.hall.answer(invocation)
-        if isinstance(answer, Failed):
-            await self._refuse_failed(deployment.name, answer.failure, exchange)
-        else:
-            await exchange.deliver(answer)
-
-    async def _answer_unmatched(self, version: Version, path: str, exchange: Exchange) -> None:
-        """A pre-flight that the tenant left to us, or a refusal that says what the path is good for."""
-        if version.declaration.routes is None:
-            raise NotFound(
-                "this deployment has no HTTP actions: its bundle has no http.py; "
-                "define `http = HttpRouter()` there and push again"
-            )
-        table = self._tables.of(version)
-        allowed = table.allowed(path)
-        if cors.is_preflight(exchange.method, exchange.headers):
-            wanted = (cors.header(exchange.headers, b"access-control-request-method") or b"").decode("latin-1")
-            match: Match | None = table.find(wanted, path)
-            allowance = (match.route.cors if match is not None else None) or version.declaration.cors
-            if allowance is not None:
-                exchange.cors = cors.preflight_headers(allowance, exchange.headers, allowed)
-                await exchange.reply(204, [], b"")
-                return
-        if not allowed and exchange.method in METHODS:
-            raise NotFound(
-                f"no route of this deployment matches {exchange.method} {path[:200]}; 'warren functions' lists its "
-                "routes, and function calls go to the deployment's cloud host"
-            )
-        allowed = allowed or METHODS
-        raise MethodNotAllowed(f"{path[:200]} does not answer {exchange.method}, only {', '.join(allowed)}", allowed)
-
-    async def _refuse_failed(self, name: DeploymentName, failure: Failure, exchange: Exchange) -> None:
-        """Tell the client of a failed function as much as the operator allows; an administrator always sees all."""
-        exchange.note = f"{failure.exception}: {failure.message[:200]}"
-        details = self._house.details
-        authorization = cors.header(exchange.headers, b"authorization") or b""
-        if details is Details.HIDE and authorization and await self._callers.is_administrator(name, authorization):
-            details = Details.SHOW
-        await exchange.refuse(failed_action(failure, exchange.request_id, details))
 
     # --- everything else --------------------------------------------------------------------------------------------
 
@@ -233,10 +138,10 @@ class Door:
         if place.may_be_custom:
             owner = await self._owner(place.domain)
             if owner is not None:
-                await self._answer_site(owner, place, scope, receive, send)
+                await self._site.answer(owner, place, scope, receive, send)
                 return
         if place.face is Face.ELSEWHERE and self._listener is Listener.SITE and self._default is not None:
-            await self._answer_site(self._default, place, scope, receive, send)
+            await self._site.answer(self._default, place, scope, receive, send)
         elif place.face is Face.FUNCTIONS and place.name is not None:
             await self._answer_functions(place.name, scope, receive, send)
         elif place.face is Face.ELSEWHERE and self._default is not None and is_function_path(scope["path"]):
@@ -250,26 +155,26 @@ class Door:
     async def _answer_functions(self, name: DeploymentName, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._ids.next())
         exchange.cors = cors.open_headers(exchange.method, exchange.headers)
-        deployment: Deployment | None = None
         try:
             deployment = self._house.directory.known(name) or await self._find(name)
+            exchange.deployment = name
             path, _ = read_target(scope["raw_path"], scope["query_string"])
             if deployment.paused:
-                raise _paused(deployment)
+                raise paused(name)
             await self._functions.answer(deployment, path, exchange)
         except ClientLeft as error:
             exchange.status = status_of(error)
         except asyncio.CancelledError:
             stopping = Stopping("the server stopped")
-            self._note(stopping, exchange)
+            self._diary.note(stopping, exchange)
             await exchange.refuse(json_problem(stopping, exchange.request_id))
         except Exception as error:
-            self._note(error, exchange)
+            self._diary.note(error, exchange)
             await exchange.refuse(json_problem(error, exchange.request_id))
         finally:
             # Who reads the log must not find that they read it.
-            if deployment is not None and scope["path"] not in UNLOGGED:
-                self._write(name, exchange)
+            if scope["path"] not in UNLOGGED:
+                self._diary.write(exchange)
 
     async def _find(self, name: DeploymentName) -> Deployment:
         found = await self._house.directory.find(name)
@@ -311,7 +216,7 @@ class Door:
                 raise nothing_here(scope["path"])
             deployment = self._house.directory.known(name) or await self._find(name)
             if deployment.paused:
-                raise _paused(deployment)
+                raise paused(name)
         except Exception as error:
             request_id = self._ids.next()
             if status_of(error) == 500:
@@ -321,36 +226,6 @@ class Door:
         else:
             await self._sync.serve(name, scope, receive, send)
 
-    # --- the log ----------------------------------------------------------------------------------------------------
-
-    def _note(self, error: Exception, exchange: Exchange) -> None:
-        code, message = public_words(error, exchange.request_id)
-        exchange.note = f"{code}: {message[:200]}"
-        if status_of(error) == 500:
-            log.error("request %s failed", exchange.request_id, exc_info=error)
-
-    def _write(self, name: DeploymentName, exchange: Exchange) -> None:
-        status = exchange.status or 500
-        took = exchange.elapsed()
-        # As it was sent: a decoded path could hold line breaks, and two paths would look like one.
-        path = exchange.scope["raw_path"].decode("ascii", "backslashreplace")
-        what = path if exchange.kind in (None, Kind.HTTP_ACTION) else exchange.function
-        text = f"{exchange.method} {what[:200]} {status} in {took:.1f} ms"
-        if exchange.note:
-            text = f"{text}: {exchange.note}"
-        entry = LogEntry(
-            self._house.clock.now(),
-            _level(status, exchange.note),
-            text,
-            kind="request",
-            request_id=exchange.request_id,
-            function=exchange.function,
-            function_kind=exchange.kind,
-            status=status,
-            duration=took,
-        )
-        self._house.logs.write(name, entry)
-
 
 def _sync_door(house: House, callers: Callers) -> SyncDoor | None:
     if house.live is None:
@@ -359,27 +234,7 @@ def _sync_door(house: House, callers: Callers) -> SyncDoor | None:
     return SyncDoor(SyncRooms(*rooms))
 
 
-def _version(deployment: Deployment) -> Version:
-    if deployment.paused:
-        raise _paused(deployment)
-    if deployment.version is None:
-        raise NotFound(
-            f"nothing has been pushed to the deployment {deployment.name!r} yet; run 'warren deploy' in your project"
-        )
-    return deployment.version
-
-
-def _paused(deployment: Deployment) -> DeploymentPaused:
-    return DeploymentPaused(f"the deployment {deployment.name!r} is paused by its operator")
-
-
 def _nowhere(place: Place) -> str:
     if place.face is Face.NOWHERE:
         return f"there is no deployment called {place.label!r} here: exactly one name stands in front of the domain"
     return f"nothing answers at the host {place.domain!r} here; use a deployment's host name"
-
-
-def _level(status: int, note: str) -> Level:
-    if status >= 500 or (note and status < 400):
-        return Level.ERROR  # a function that failed, or a stream that was cut
-    return Level.WARN if note else Level.INFO

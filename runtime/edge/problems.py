@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from runtime import errors
 from runtime.edge.intake import ClientLeft, SlowRequest
 from runtime.invocation import traceback_text
-from runtime.names import RequestId
+from runtime.names import DeploymentName, RequestId
 from runtime.protocol import values
 from runtime.protocol.messages import Failure, HeaderList, Reason
 
@@ -80,6 +80,11 @@ class DeploymentPaused(errors.CallerMistake):
     """The operator has paused this deployment."""
 
     code = "DeploymentPaused"
+
+
+def paused(name: DeploymentName) -> DeploymentPaused:
+    """Why a deployment that is paused answers nothing."""
+    return DeploymentPaused(f"the deployment {name!r} is paused by its operator")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,11 @@ from dataclasses import dataclass
 import msgspec
 
 from runtime import limits
-from runtime.errors import CommitConflict, IsolateLost
+from runtime.errors import CommitConflict, IsolateLost, WarrenError
 from runtime.execution.admission import Admission
 from runtime.execution.turns import Turn, Turns
 from runtime.execution.window import Window
 from runtime.invocation import (
-    Deployment,
     Failed,
     HttpInvocation,
     Invocation,
@@ -85,6 +84,9 @@ class HttpAnswer:
         self._conversation.silence()
 
 
+Heard = Callable[[HttpAnswer | Failed | WarrenError], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """What the conductor puts in order."""
@@ -96,6 +98,48 @@ class Rooms:
     logs: Logs
     clock: Clock
     errands: Errands | None = None  # who runs Node-style actions; nobody, on a server that has no worker
+
+
+class Asking:
+    """An HTTP action on its way from its permit to its response head."""
+
+    __slots__ = ("_admission", "_clock", "_conversation", "_heard", "_invocation", "_moments", "_window")
+
+    def __init__(self, rooms: Rooms, invocation: HttpInvocation, window: Window, heard: Heard) -> None:
+        self._admission: Admission | None = rooms.admission  # until the permit is given back
+        self._clock = rooms.clock
+        self._invocation = invocation
+        self._window = window
+        self._heard = heard
+
+    def begin(self, isolate: Isolate, began: float, admitted: float, asked: float) -> None:
+        """Ask this isolate."""
+        self._moments = (began, admitted, asked)
+        deadline = asked + _HEAD_TIME
+        self._conversation = isolate.ask(self._invocation, self._window, deadline, self._answered, self.give_back)
+
+    def silence(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._conversation.silence()
+
+    def give_back(self) -> None:
+        """Give the permit back, if that was not done before."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission.give_back(self._invocation.deployment.name)
+
+    def _answered(self, head: Head | Failure | WarrenError) -> None:
+        began, admitted, asked = self._moments
+        self._conversation.deadline = began + _ACTION_TIME
+        if isinstance(head, Head):
+            done = self._clock.monotonic()
+            timing = Timing((admitted - began) * 1000, (asked - admitted) * 1000, (done - asked) * 1000)
+            self._heard(HttpAnswer(head, timing, self._conversation))
+        elif isinstance(head, Failure):
+            self._window.log(Level.ERROR, traceback_text(head))
+            self._heard(Failed(head))
+        else:
+            self._heard(head)
 
 
 class Conductor:
@@ -112,6 +156,24 @@ class Conductor:
 
     # --- HTTP actions -----------------------------------------------------------------------------------------------
 
+    def ask(self, invocation: HttpInvocation, heard: Heard) -> "Asking | None":
+        """Run an HTTP action for which nothing has to be waited for; ``heard`` is called later, once, with its answer.
+
+        ``None``, and nothing is done, where a permit or an isolate is not free now. Raises what `answer` raises.
+        """
+        deployment = invocation.deployment
+        isolate = self._pool.pick(deployment, invocation.version)
+        if isolate is None or not self._admission.take(deployment):
+            return None
+        began = self._clock.monotonic()
+        asking = Asking(self._rooms, invocation, self._window(invocation, Kind.HTTP_ACTION, invocation.route), heard)
+        try:
+            asking.begin(isolate, began, began, began)
+        except BaseException:
+            asking.give_back()
+            raise
+        return asking
+
     async def answer(self, invocation: HttpInvocation) -> HttpAnswer | Failed:
         """Run an HTTP action until its response head; raises `TooManyRequests`, `Overloaded` or `IsolateLost`."""
         deployment = invocation.deployment
@@ -119,29 +181,29 @@ class Conductor:
         if not self._admission.take(deployment):
             await self._admission.wait(deployment)
         admitted = self._clock.monotonic()
-        window = self._window(invocation, Kind.HTTP_ACTION, invocation.route)
-        give_back = _GiveBack(self._admission, deployment)
+        answer: asyncio.Future[HttpAnswer | Failed | WarrenError] = asyncio.get_running_loop().create_future()
+
+        def heard(told: HttpAnswer | Failed | WarrenError) -> None:
+            if not answer.done():  # who waits for it may just have been cancelled
+                answer.set_result(told)
+
+        asking = Asking(self._rooms, invocation, self._window(invocation, Kind.HTTP_ACTION, invocation.route), heard)
         try:
             isolate = self._pool.pick(deployment, invocation.version)
             if isolate is None:
                 isolate = await self._pool.acquire(deployment, invocation.version)
-            asked = self._clock.monotonic()
-            conversation = isolate.ask(invocation, window, asked + _HEAD_TIME, give_back)
+            asking.begin(isolate, began, admitted, self._clock.monotonic())
         except BaseException:
-            give_back()
+            asking.give_back()
             raise
         try:
-            head = await conversation.head
+            told = await answer
         except asyncio.CancelledError:
-            conversation.silence()
+            asking.silence()
             raise
-        conversation.deadline = began + _ACTION_TIME
-        if isinstance(head, Failure):
-            window.log(Level.ERROR, traceback_text(head))
-            return Failed(head)
-        done = self._clock.monotonic()
-        timing = Timing((admitted - began) * 1000, (asked - admitted) * 1000, (done - asked) * 1000)
-        return HttpAnswer(head, timing, conversation)
+        if isinstance(told, WarrenError):
+            raise told
+        return told
 
     # --- functions --------------------------------------------------------------------------------------------------
 
@@ -327,19 +389,3 @@ class Conductor:
 def _at(outcome: Outcome, position: int) -> Outcome:
     """The outcome of a mutation, with what it has seen or written last."""
     return Succeeded(outcome.value, outcome.lines, position) if isinstance(outcome, Succeeded) else outcome
-
-
-class _GiveBack:
-    """Gives one permit back, once."""
-
-    __slots__ = ("_admission", "_deployment", "_done")
-
-    def __init__(self, admission: Admission, deployment: Deployment) -> None:
-        self._admission = admission
-        self._deployment = deployment
-        self._done = False
-
-    def __call__(self) -> None:
-        if not self._done:
-            self._done = True
-            self._admission.give_back(self._deployment.name)

@@ -53,6 +53,8 @@ class Wire(NamedTuple):
     loop: asyncio.AbstractEventLoop
 
 
+OnHead = Callable[[Head | Failure | WarrenError], None]
+
 _NAME = 300
 _MESSAGE = int(limits.LOG_LINE_BYTES)
 _FRAMES = 50
@@ -114,8 +116,9 @@ class Conversation:
         self.desk.ended()
         if lost is not None:
             self._lose(IsolateLost(lost))
-        if self.on_end is not None:
-            self.on_end()
+        on_end, self.on_end = self.on_end, None  # it may hold us, and would wait for the collector
+        if on_end is not None:
+            on_end()
 
     def _take(self, message: AboutACall) -> None:
         raise NotImplementedError
@@ -183,13 +186,13 @@ class FunctionConversation(Conversation):
 
 
 class HttpConversation(Conversation):
-    """An HTTP action: a head, then pieces of a body, both ways."""
+    """An HTTP action: a head, then pieces of a body, both ways. ``on_head`` hears of the head, or why there is none."""
 
-    __slots__ = ("_broken", "_client", "_last", "_piece_came", "_pieces", "_room", "head")
+    __slots__ = ("_broken", "_client", "_last", "_on_head", "_piece_came", "_pieces", "_room")
 
-    def __init__(self, cid: int, wire: Wire, desk: Desk, deadline: float, client: Client) -> None:
+    def __init__(self, cid: int, wire: Wire, desk: Desk, deadline: float, client: Client, on_head: OnHead) -> None:
         super().__init__(cid, wire, State.ASKED, desk, deadline)
-        self.head: asyncio.Future[Head | Failure] = wire.loop.create_future()
+        self._on_head: OnHead | None = on_head
         self._client = client
         # One buffer, and not a queue: a megabyte of one-byte pieces is a million things.
         self._pieces = bytearray()
@@ -203,6 +206,11 @@ class HttpConversation(Conversation):
         """Send the request body to the guest as it arrives, never more than a window ahead of the tenant."""
         self._room = asyncio.Event()
         self._keep(self._pump(body, self._room))
+
+    def silence(self) -> None:
+        """Nobody wants the answer any more."""
+        super().silence()
+        self._on_head = None
 
     def ended(self, lost: str | None) -> None:
         """There will be no more messages."""
@@ -235,27 +243,32 @@ class HttpConversation(Conversation):
             self._last = message.last
             self._wake()
         elif type(message) is Head:
-            if not self.head.done():
-                self.head.set_result(message)
+            self._told(message)
         elif type(message) is Failed:
             self._fail_with(_cut(message.failure))
 
     def _fail_with(self, failure: Failure) -> None:
-        if not self.head.done():
-            self.head.set_result(failure)
-        elif self._broken is None:
+        if not self._told(failure) and self._broken is None:
             # Who waits for a piece cannot tell whose fault it was; the log can.
             self.desk.log(Level.ERROR, traceback_text(failure))
             self._broken = StreamBroken(f"{failure.exception}: {failure.message}")
             self._wake()
 
     def _lose(self, error: WarrenError) -> None:
-        if not self.head.done():
-            self.head.set_exception(error)
-            self.head.exception()
-        elif self._broken is None:
+        if not self._told(error) and self._broken is None:
             self._broken = error
             self._wake()
+
+    def _told(self, head: Head | Failure | WarrenError) -> bool:
+        """Tell who asked; say whether they had not been told yet."""
+        on_head, self._on_head = self._on_head, None
+        if on_head is None:
+            return False
+        if isinstance(head, WarrenError):
+            self._loop.call_soon(on_head, head)  # later: an isolate may be lost by the very attempt to ask it
+        else:
+            on_head(head)
+        return True
 
     def _wake(self) -> None:
         if self._piece_came is not None and not self._piece_came.done():

@@ -22,7 +22,7 @@ from msgspec import Raw
 from runtime import limits
 from runtime.errors import IsolateLost, PushRefused
 from runtime.invocation import HttpInvocation, Invocation
-from runtime.isolates.conversations import Conversation, FunctionConversation, HttpConversation, Wire
+from runtime.isolates.conversations import Conversation, FunctionConversation, HttpConversation, OnHead, Wire
 from runtime.isolates.hearing import Ear
 from runtime.isolates.process import IsolateProcess
 from runtime.isolates.traffic import Traffic
@@ -195,10 +195,11 @@ class Isolate(asyncio.Protocol):
         return conversation
 
     def ask(
-        self, invocation: HttpInvocation, desk: Desk, deadline: float, on_end: Callable[[], None]
+        self, invocation: HttpInvocation, desk: Desk, deadline: float, on_head: OnHead, on_end: Callable[[], None]
     ) -> HttpConversation:
-        """Run an HTTP action; ``on_end`` is called once, when the guest has nothing more to say about it."""
-        conversation = HttpConversation(self._new_cid(), self._wire, desk, deadline, invocation.client)
+        """Run an HTTP action; ``on_head`` is called once, later, with its head or why there is none, ``on_end`` once,
+        when the guest has nothing more to say about it."""
+        conversation = HttpConversation(self._new_cid(), self._wire, desk, deadline, invocation.client, on_head)
         conversation.on_end = on_end
         self._open(conversation)
         body = invocation.body

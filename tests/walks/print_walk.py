@@ -63,7 +63,7 @@ class Watch:
         if isinstance(frame.f_locals.get("invocation"), HttpInvocation):
             self._note("invocation.py", "HttpInvocation")  # as its first reader gets it
         _, inside, room = code.co_filename.rpartition("/runtime/")
-        if inside and room != "invocation.py" and (room != "edge/exchange.py" or code.co_name == "deliver"):
+        if inside and room != "invocation.py" and (room != "edge/exchange.py" or code.co_name.startswith("deliver")):
             # The exchange is opened at the door; its stop is where the answer leaves.
             self._note(room, code.co_qualname)
 

@@ -1,0 +1,1 @@
+"""A deployment's site: HTTP requests that its own functions answer."""
