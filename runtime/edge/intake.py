@@ -40,7 +40,7 @@ class SlowRequest(CallerMistake):
 
 def read_target(raw_path: bytes, query: bytes) -> tuple[str, str]:
     """The path as routes know it, and the path with its query as it stands in the request's URL."""
-    if not (_PLAIN_PATH.match(raw_path) and _PLAIN_QUERY.match(query)):
+    if not _PLAIN_PATH.match(raw_path) or (query and not _PLAIN_QUERY.match(query)):
         return _parse_target(raw_path, query)
     path = raw_path.decode("ascii")
     return path, f"{path}?{query.decode('ascii')}" if query else path

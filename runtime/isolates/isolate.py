@@ -15,6 +15,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from struct import Struct
 from typing import cast
 
 from msgspec import Raw
@@ -61,6 +62,9 @@ _ABOUT_A_CALL = (Head, Returned, Syscall, Chunk, Line, Failed, Taken)
 _WORN_BY = frozenset({Reason.MEMORY, Reason.TIME, Reason.CRASHED})
 
 
+_PAGE = Struct("=256Q")
+
+
 class _Cids:
     """Unpredictable conversation ids of 53 bits, drawn from the kernel by the page."""
 
@@ -69,8 +73,7 @@ class _Cids:
 
     def next(self) -> int:
         if not self._supply:
-            page = os.urandom(8 * 256)
-            self._supply = [int.from_bytes(page[at : at + 8]) >> 11 for at in range(0, len(page), 8)]
+            self._supply = [number >> 11 for number in _PAGE.unpack(os.urandom(_PAGE.size))]
         return self._supply.pop()
 
 

@@ -10,14 +10,14 @@ Rules
 3. After the last word there is no conversation.
 """
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from runtime import limits
 from runtime.protocol.framing import ProtocolViolation
 from runtime.protocol.messages import Chunk, Failed, Head, Line, Returned, Syscall, Taken
 
 
-class State(Enum):
+class State(IntEnum):
     """Where a conversation stands."""
 
     CALLED = auto()  # a query, mutation or action runs
