@@ -46,6 +46,6 @@ def keys_of(writes: Sequence[Write]) -> Iterator[bytes]:
 
 def after_committers(tell: Callable[[Unpack[Heard]], object], *heard: *Heard) -> None:
     """Tell others of a commit after those who have just been woken because of it, and those whom they wake at once:
-    some commit for many."""
+    some commit for many, and let others in before they wake those."""
     loop = asyncio.get_running_loop()
-    loop.call_soon(loop.call_soon, tell, *heard)
+    loop.call_soon(loop.call_soon, loop.call_soon, tell, *heard)

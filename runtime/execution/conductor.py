@@ -316,7 +316,11 @@ class Conductor:
                 await turn.stand_by(transaction)
                 return outcome if transaction.position == shown else _at(outcome, transaction.position)
             isolate = await (self._alone(invocation) if alone else self._isolate(invocation))
-            outcome = await self._converse(invocation, isolate, transaction, alone)
+            try:
+                outcome = await self._converse(invocation, isolate, transaction, alone)
+            except IsolateLost:
+                await turn.stand_by(transaction)  # what it died of may not have become true
+                raise
             if isinstance(outcome, Succeeded) if settlement is None else settlement.record(outcome, transaction):
                 await transaction.commit()
                 await turn.stand_by(transaction)

@@ -2,20 +2,21 @@
 
 A transaction that loses a race runs again, and could lose for ever. So the losers of a deployment run one at a time,
 each with a commit of its own. Where that happens often it is different: a function that gets in its own way (it is
-*crowded*) need not lose first, but goes to the end of the line at once, and those who wait behind one another share a
-commit (`syscalls/convoy.py`). And when even that does not help, all that come fresh wait behind those who keep losing.
+*crowded*) need not lose first, but boards a *convoy* at once: those in it run side by side, see what the others write,
+and share a commit (`syscalls/convoys`). And when even that does not help, all that come fresh go through here as well.
 
 Rules
 1. Nobody waits here who has not lost, unless its function has often done so (`_CROWDED`), or somebody keeps losing
    (`DESPERATE` times).
-2. A turn is held until its holder has joined the convoy or given up. Whoever waits is served in the order of arrival.
-3. A convoy leaves when nobody waits, or when it is full; the next one begins when it has landed, and sees it. Whoever
-   is not crowded has one for itself: a convoy is longer under way, and loses more easily.
+2. Whoever comes boards in the order of arrival: the convoy that is there, or the next one, which opens when that has
+   landed. Where the next one is full as well, or the one before is for one alone, it waits at the door.
+3. Whoever is not crowded has a convoy for itself: one of many is longer under way, and loses more easily.
 4. For what was lost in company nobody is blamed: it is tried again, in company `_TOGETHER` times, then alone.
 """
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 from weakref import WeakValueDictionary
 
@@ -25,7 +26,8 @@ from runtime.index_keys import table_of
 from runtime.invocation import Invocation
 from runtime.names import DeploymentName, FunctionPath
 from runtime.ports import KeyRange
-from runtime.syscalls.convoy import Convoy, Place
+from runtime.syscalls.convoys.convoy import MEMBERS, Convoy, Place
+from runtime.syscalls.convoys.spots import Spots
 from runtime.syscalls.transaction import Transaction, Transactions
 
 DESPERATE = 3
@@ -37,53 +39,26 @@ _REMEMBERED = 4_096  # functions
 
 
 class _Line:
-    """The losers of one deployment, one behind the other."""
+    """The losers of one deployment, and what they lose at."""
 
     def __init__(self, name: DeploymentName, transactions: Transactions) -> None:
         self.desperate = 0
         self._name = name
         self._transactions = transactions
-        self._lock = asyncio.Lock()
-        self._waiting = 0
+        self._door = asyncio.Lock()
+        self._spots = Spots()
         self._convoy: Convoy | None = None
 
     async def board(self, goes_alone: Callable[[], bool]) -> Place:
-        """Wait for a turn, and take a place: in the convoy that is there, or in one of its own."""
-        self._waiting += 1
-        try:
-            await self._lock.acquire()
-        except asyncio.CancelledError:
-            self._waiting -= 1
-            if not self._lock.locked():
-                self._pass_on()
-            raise
-        self._waiting -= 1
-        alone = goes_alone()
-        try:
-            convoy = await self._open(alone)
-        except BaseException:
-            self._lock.release()
-            raise
-        return convoy.place(lambda: self._go_on(alone))
-
-    async def _open(self, alone: bool) -> Convoy:
-        convoy = self._convoy
-        if convoy is not None and (alone or convoy.is_full):
-            convoy.depart()
-        if convoy is None or convoy.departed:
-            if convoy is not None:
-                await convoy.landed.wait()
-            convoy = self._convoy = Convoy(await self._transactions.store.snapshot(self._name))
-        return convoy
-
-    def _go_on(self, alone: bool) -> None:
-        self._lock.release()
-        self._pass_on(alone)
-
-    def _pass_on(self, alone: bool = False) -> None:
-        convoy = self._convoy
-        if convoy is not None and (alone or not self._waiting or convoy.is_full):
-            convoy.depart()
+        """Take a place: in the convoy that is there, or in the next one; wait where that is full, too."""
+        async with self._door:
+            convoy, alone = self._convoy, goes_alone()
+            if convoy is None or convoy.departed or convoy.is_full or alone:
+                if convoy is not None:
+                    await (convoy.landed if alone or convoy.is_for_one else convoy.is_open).wait()
+                begin = partial(self._transactions.store.snapshot, self._name)
+                convoy = self._convoy = Convoy(begin, convoy, self._spots, 1 if alone else MEMBERS)
+            return convoy.place()
 
 
 class Turns:
@@ -122,7 +97,7 @@ class Turns:
 
 
 class Turn:
-    """One mutation's place in its deployment. Used as a context: leaving it lets the next one go."""
+    """One mutation's place in its deployment. Used as a context: leaving it lets others go on."""
 
     __slots__ = ("_desperate", "_line", "_lost", "_lost_together", "_name", "_path", "_place", "_turns")
 
@@ -137,7 +112,8 @@ class Turn:
         self._desperate = False
 
     async def begin(self) -> Transaction:
-        """A transaction to run in, after waiting for as long as others go first. `end` ends its turn."""
+        """A transaction to run in, after waiting where others go first. `end` ends its turn."""
+        self._place = None
         waits = self._lost or self._lost_together or self._line.desperate
         if not waits and not self._turns.is_crowded(self._name, self._path):
             return await self._turns.transactions.begin(self._name)
@@ -153,7 +129,6 @@ class Turn:
             done = await self._place.stand_by(transaction.reads)
             if isinstance(done, KeyRange):
                 raise CommitConflict(await self._turns.transactions.table_name(self._name, table_of(done.lower)))
-            transaction.position = max(transaction.position, done)
 
     def end(self) -> None:
         """This attempt is over."""

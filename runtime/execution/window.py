@@ -40,6 +40,11 @@ class Window:
         async with self._one_by_one:
             return await self._table.serve(self._caller, name, args)
 
+    def is_awaited(self, name: str) -> bool:
+        """Whether other mutations wait for what this one writes, and this touches nothing but its transaction."""
+        transaction = self._caller.transaction
+        return transaction is not None and transaction.is_awaited and name.startswith("db.")
+
     def log(self, level: Level, text: str) -> None:
         """Keep one log line of this invocation."""
         if len(self.lines) < limits.LOG_LINES:

@@ -11,7 +11,7 @@ Rules
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import NamedTuple
 
 import msgspec
@@ -50,6 +50,7 @@ class Wire(NamedTuple):
     """The way to one guest: how to say something, and the loop that waits (asking for it costs a kernel call)."""
 
     say: Callable[[HostMessage], None]
+    send: Callable[[], None]  # now, and not at the end of this turn, whatever was said
     loop: asyncio.AbstractEventLoop
 
 
@@ -69,11 +70,23 @@ class StreamBroken(OurMistake):
 class Conversation:
     """What every conversation has: an id, a ledger, a desk, a deadline, and an end."""
 
-    __slots__ = ("_loop", "_say", "_tasks", "cid", "deadline", "desk", "ledger", "listened_to", "on_end", "stopped_at")
+    __slots__ = (
+        "_loop",
+        "_say",
+        "_send",
+        "_tasks",
+        "cid",
+        "deadline",
+        "desk",
+        "ledger",
+        "listened_to",
+        "on_end",
+        "stopped_at",
+    )
 
     def __init__(self, cid: int, wire: Wire, state: State, desk: Desk, deadline: float) -> None:
         self.cid = cid
-        self._say, self._loop = wire
+        self._say, self._send, self._loop = wire
         self.ledger = Ledger(state)
         self.desk = desk
         self.deadline = deadline
@@ -87,7 +100,10 @@ class Conversation:
         """Take one message of the guest; say whether it was the last word."""
         self.ledger.admit(message)
         if type(message) is Syscall:
-            self._keep(self._serve(message))
+            if self.desk.is_awaited(message.name):
+                self._serve_now(message)
+            else:
+                self._keep(self._serve(message))
         elif type(message) is Line:
             self.desk.log(message.level, message.text)
         elif self.listened_to:
@@ -129,16 +145,29 @@ class Conversation:
     def _lose(self, error: WarrenError) -> None:
         raise NotImplementedError
 
-    def _keep(self, work: Coroutine[object, object, None]) -> None:
+    def _keep(self, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
         if self._tasks is None:
             self._tasks = set()
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _serve(self, question: Syscall) -> None:
+    def _serve_now(self, question: Syscall) -> None:
+        # A task would begin at the next turn of the loop, and what it says would leave at the one after that.
+        work = self._serve(question, self._send)
+        try:
+            waited = work.send(None)
+        except StopIteration:
+            return
+        # Who is cancelled before the first step of the rest has to be told.
+        self._keep(_go_on(work, waited)).add_done_callback(lambda _: work.close())
+
+    async def _serve(self, question: Syscall, send: Callable[[], None] | None = None) -> None:
         self._say(await self._answer_to(question))
         self.ledger.answered()
+        if send is not None:
+            send()
 
     async def _answer_to(self, question: Syscall) -> Answer | Refuse:
         try:
@@ -155,6 +184,34 @@ class Conversation:
             log.exception("syscall %s failed", question.name)
             return Refuse(self.cid, question.sid, "RuntimeError", "InternalError: the server could not do this")
         return Answer(self.cid, question.sid, msgspec.Raw(value))
+
+
+class _Rest:
+    """What is left of a coroutine that has begun, and waits for something."""
+
+    def __init__(self, work: Coroutine[object, object, None], waited: object) -> None:
+        self._work = work
+        self._waited = waited
+
+    def __await__(self) -> Generator[object, object, None]:
+        waited = self._waited
+        # Said by who yields it, and taken back by the task that waits for it; another one may have come in between.
+        if hasattr(waited, "_asyncio_future_blocking"):
+            waited._asyncio_future_blocking = True
+        while True:
+            try:
+                try:
+                    got = yield waited
+                except BaseException as error:
+                    waited = self._work.throw(error)
+                else:
+                    waited = self._work.send(got)
+            except StopIteration:
+                return
+
+
+async def _go_on(work: Coroutine[object, object, None], waited: object) -> None:
+    await _Rest(work, waited)
 
 
 class FunctionConversation(Conversation):

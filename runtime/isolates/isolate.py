@@ -122,7 +122,7 @@ class Isolate(asyncio.Protocol):
         self._ear = Ear(self._receive, self._caught_lying)
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
-        self._wire = Wire(self._say, self._loop)
+        self._wire = Wire(self._say, self._send, self._loop)
         self._unsent: list[bytes] = []
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._loaded: asyncio.Future[Declaration] | None = None
@@ -298,7 +298,7 @@ class Isolate(asyncio.Protocol):
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if self._transport is not None and self.lost is None:
+        if unsent and self._transport is not None and self.lost is None:
             self._transport.write(b"".join(unsent))
 
     # --- what the guest says ----------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class Desk(Protocol):
         """Serve one syscall and return the encoded result; raise `SyscallRefused` when it cannot be had."""
         ...
 
+    def is_awaited(self, name: str) -> bool:
+        """Whether others cannot go on before this invocation is served, and this syscall can begin outside of a task:
+        it is served, and answered, at once."""
+        ...
+
     def log(self, level: Level, text: str) -> None:
         """Keep one log line of this invocation."""
         ...

@@ -2,7 +2,7 @@
 
 `table`        the list: name, arguments, which kinds of function may ask
 `transaction`  one transaction: snapshot, buffered writes, read set, savepoints
-`convoy`       what those see who share a commit
+`convoys/`     what those see who share a commit, and who waits for whom
 `pending`      what it has read and written so far
 `documents`    ``db.*``
 `document_rules`  what may be stored

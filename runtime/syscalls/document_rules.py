@@ -49,6 +49,11 @@ def encode_document(fields: Document, id: str, creation_time: float) -> bytes:
     return encoded
 
 
+def without_system(document: Document) -> Document:
+    """The fields that are the tenant's own."""
+    return {name: value for name, value in document.items() if name[0] != "_"}
+
+
 def _check_shape(value: Any, path: str, depth: int) -> None:
     if depth > limits.DOCUMENT_DEPTH:
         raise _too_much(path, depth, "DOCUMENT_DEPTH", limits.DOCUMENT_DEPTH)

@@ -26,12 +26,13 @@ from runtime.index_keys import NEXT, encode_value, index_prefix, table_of
 from runtime.names import DeploymentName
 from runtime.ports import Agenda, Clock, DocumentStore, KeyRange, Order, Page, Snapshot, Write
 from runtime.protocol import values
-from runtime.syscalls.document_rules import Document, encode_document, own_fields
+from runtime.syscalls.convoys.convoy import Place
+from runtime.syscalls.document_rules import Document, encode_document, own_fields, without_system
 from runtime.syscalls.pending import Pending, Reads
 from runtime.syscalls.reading.cursors import Cursors
 from runtime.syscalls.reading.spans import Bounds, Index, built_in_index, read_part, rest, span_of
 from runtime.syscalls.scheduling.duties import earliest
-from runtime.syscalls.schemas.catalog import CREATION_TIME, TableRules, built_in_number, compare, id_key
+from runtime.syscalls.schemas.catalog import CREATION_TIME, TableRules, built_in_number, id_key
 from runtime.syscalls.schemas.document_types import SYSTEM_TABLES
 from runtime.syscalls.schemas.tables import BY_NUMBER, FIRST_TABLE, RulesMemo, Tables
 
@@ -88,16 +89,17 @@ class Transactions:
 
 
 class Transaction:
-    """One transaction. ``now`` is its frozen clock, in milliseconds since 1970; ``position`` is the last commit that it
-    shows, and once it has committed its own. ``journal`` is where a page that is read again ends (or ``None``), and
-    after a query that read a page where that one ended."""
+    """One transaction. ``now`` is its frozen clock, in milliseconds since 1970. ``journal`` is where a page that is
+    read again ends (or ``None``), and after a query that read a page where that one ended."""
 
     __slots__ = (
+        "_committed",
         "_creation_time",
         "_ended",
         "_name",
         "_origin",
         "_pending",
+        "_place",
         "_reads",
         "_snapshot",
         "_tables",
@@ -105,24 +107,25 @@ class Transaction:
         "looked_at_identity",
         "now",
         "paginations",
-        "position",
         "scheduled",
     )
 
     def __init__(self, origin: Transactions, name: DeploymentName, snapshot: Snapshot, now: float) -> None:
         self.now = now
-        self.position = snapshot.position
         self.journal: str | None = None
         self.paginations = 0
         self.scheduled = 0  # functions; what a savepoint takes back counts all the same
         self._origin = origin
         self._name = name
         self._snapshot = snapshot
+        # In a convoy others see what is written here before it is committed.
+        self._place = snapshot if isinstance(snapshot, Place) else None
         self._reads = Reads()
         self._pending = Pending()
         self._tables = Tables(origin.memo, snapshot, self._reads, self._pending)
         self._creation_time = 0.0
         self._ended = False
+        self._committed: int | None = None
         self.looked_at_identity = False
 
     # --- its end ------------------------------------------------------------------------------------------------------
@@ -139,7 +142,7 @@ class Transaction:
         done = await self._snapshot.commit(self._reads.ranges, writes)
         if isinstance(done, KeyRange):
             raise CommitConflict(await self._origin.table_name(self._name, table_of(done.lower)))
-        self.position = done
+        self._committed = done
         self._origin.note(self._name, writes)
 
     def abandon(self) -> None:
@@ -161,12 +164,22 @@ class Transaction:
         """Everything that was read: the result of a query can change only when something in here does."""
         return frozenset(self._reads.ranges)
 
+    @property
+    def position(self) -> int:
+        """The last commit that it shows, and once it has committed its own."""
+        return self._snapshot.position if self._committed is None else self._committed
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> DeploymentName:
         """Whose documents these are."""
         return self._name
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether others cannot go on before this one has written something."""
+        return self._place is not None and self._place.is_awaited
 
     @property
     def cursors(self) -> Cursors:
@@ -280,9 +293,9 @@ class Transaction:
         self._require_open()
         id, creation_time = self.new_document(number)
         encoded = encode_document(fields, id.text, creation_time)
-        self._check(id, rules, numbers, fields)
+        self._tables.check(id, rules, numbers, fields)
         keys = rules.keys(id, {**fields, CREATION_TIME: creation_time})
-        self._pending.put(keys[0], Write((), keys, encoded))
+        self._put(keys[0], Write((), keys, encoded))
         return id.text
 
     def new_document(self, table: int) -> tuple[DocumentId, float]:
@@ -293,7 +306,7 @@ class Transaction:
     async def patch(self, id: str, fields: Document, removed: list[str]) -> None:
         """Set some fields of a document and remove others; raise `SyscallRefused` when it does not exist."""
         found = await self._require_document(id, "patch")
-        changed = {**_without_system(found.current), **own_fields(fields, found.current)}
+        changed = {**without_system(found.current), **own_fields(fields, found.current)}
         for name in removed:
             if name in found.current and name.startswith("_"):
                 raise SyscallRefused(f"the field {name} is set by the system: it cannot be removed")
@@ -309,28 +322,23 @@ class Transaction:
         """Remove a document; raise `SyscallRefused` when it does not exist."""
         found = await self._require_document(id, "delete")
         key = id_key(found.id)
-        self._pending.put(key, Write(self._keys_before(key, found), (), None))
+        self._put(key, Write(self._keys_before(key, found), (), None))
 
     def _rewrite(self, found: "_Found", fields: Document) -> None:
         id, rules, creation_time = found.id, found.rules, found.current[CREATION_TIME]
         encoded = encode_document(fields, id.text, creation_time)
-        self._check(id, rules, found.numbers, fields)
+        self._tables.check(id, rules, found.numbers, fields)
         keys = rules.keys(id, {**fields, CREATION_TIME: creation_time})
-        self._pending.put(keys[0], Write(self._keys_before(keys[0], found), keys, encoded))
+        self._put(keys[0], Write(self._keys_before(keys[0], found), keys, encoded))
+
+    def _put(self, key: bytes, write: Write) -> None:
+        self._pending.put(key, write)
+        if self._place is not None:
+            self._place.show(key, write)
 
     def _keys_before(self, key: bytes, found: "_Found") -> tuple[bytes, ...]:
         pending = self._pending.find(key)
         return found.rules.keys_before(found.id, found.current) if pending is None else pending.before
-
-    def _check(self, id: DocumentId, rules: TableRules, numbers: dict[str, int | None], fields: Document) -> None:
-        """Compare a document with its table's schema, and with the one that a push is about to ask for."""
-        misfit = compare(rules.enforced, fields, numbers)
-        if misfit is not None:
-            text = misfit.text("document")
-            raise SyscallRefused(f"{text} (the schema of table {rules.catalog.name!r} says so)")
-        misfit = compare(rules.pending, fields, numbers)
-        if misfit is not None:
-            self._tables.keep_misfit(id.table, rules, f"document {id.text}: {misfit.text('document')}")
 
     async def _require_document(self, id: str, verb: str) -> "_Found":
         parsed = _require_id(id)
@@ -389,7 +397,3 @@ def _require_id(id: str) -> DocumentId:
     if parsed is None:
         raise SyscallRefused(f"{id[:80]!r} is not the id of a document")
     return parsed
-
-
-def _without_system(document: Document) -> Document:
-    return {name: value for name, value in document.items() if name[0] != "_"}

@@ -95,8 +95,10 @@ async def test_one_that_fails_takes_nothing_along_and_leaves_nothing(jobs_house:
 
     async def again(ctx: Any, name: str) -> None:
         await ctx.db.insert("notes", {"text": name})
-        if len(failed) < 2 and (failed or await ctx.db.query("notes").filter(lambda q: True).count() > 3):
+        written = await ctx.db.query("notes").filter(lambda q: True).count()
+        if name not in failed and len(failed) < 2 and (failed or written > 3):
             failed.append(name)
+        if name in failed:  # also when it runs again
             raise ValueError("no")
 
     ends = await asyncio.gather(*await Crowd(jobs_house, again).call(), return_exceptions=True)
@@ -167,8 +169,8 @@ async def test_an_isolate_that_dies_takes_only_the_guilty_one_along(jobs_house: 
 
     crowd = Crowd(jobs_house, again)
     assert sorted(await asyncio.gather(*await crowd.call())) == list(range(LOSERS + 1))
-    assert len(set(died)) == 3
-    assert {crowd.runs[name] for name in died} == {3}
+    # Each once. It has lost, died, and run again; whoever had seen what it wrote has lost once more.
+    assert len(died) == len(set(died)) == 3 and all(crowd.runs[name] >= 3 for name in died)
     assert await jobs_house.call("m:count") == LOSERS + 1
 
 
@@ -257,6 +259,7 @@ class Ledger:
     def has_an_order(self) -> bool:
         """Whether those who saw a version come after who wrote it, and before who wrote the next one."""
         writers = {(cell, saw[cell] + 1): at for at, (saw, wrote) in enumerate(self.seen) for cell in wrote}
+        assert len(writers) == sum(len(wrote) for _, wrote in self.seen), "two have written the same version"
         after: list[set[int]] = [set() for _ in self.seen]
         for at, (saw, _) in enumerate(self.seen):
             for cell, version in saw.items():
@@ -274,7 +277,7 @@ class Ledger:
         return True
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 async def test_what_everybody_saw_has_an_order_also_of_those_who_failed(jobs_house: JobsHouse, seed: int) -> None:
     chance = random.Random(seed)
     ledger = Ledger()
@@ -293,6 +296,8 @@ async def test_what_everybody_saw_has_an_order_also_of_those_who_failed(jobs_hou
                 await asyncio.sleep(0)
         for cell in args["writes"]:
             await ctx.db.patch(cell, {"version": saw[cell] + 1})
+            if chance.random() < 0.3:
+                await asyncio.sleep(0.001)
         if args["fails"]:
             raise ValueError(" ".join(f"{cell}={version}" for cell, version in saw.items()))
         return saw
@@ -319,3 +324,5 @@ async def test_what_everybody_saw_has_an_order_also_of_those_who_failed(jobs_hou
     jobs_house.worker = workers[0]
     assert len(ledger.seen) + len(given_up) == 144 and len(given_up) < 36
     assert ledger.has_an_order()
+    left = await jobs_house.call("m:work", {"reads": cells, "writes": [], "fails": False})
+    assert left == {cell: sum(cell in wrote for _, wrote in ledger.seen) for cell in cells}

@@ -60,16 +60,17 @@ asyncio.run(main())
 """
 
 CONVOYS_FOR_EVER = """
-from runtime.syscalls.convoy import Convoy
+from functools import partial
+from runtime.syscalls.convoys.convoy import Convoy
 
 async def main():
     name = DeploymentName("happy-otter-123")
     await write_pair(int(sys.argv[2]) * 10_000_000 + 9_999_999, 10)
     for step in range(1_000_000):
-        convoy = Convoy(await store.snapshot(name))
+        convoy = Convoy(partial(store.snapshot, name))
 
-        async def write(number):
-            transaction = transactions.at(name, convoy.place(lambda: None))
+        async def write(number, place):
+            transaction = transactions.at(name, place)
             for half in "ab":
                 await transaction.insert("halves", {"pair": number, "half": half, "ballast": "x" * 300})
             await transaction.commit()
@@ -77,9 +78,7 @@ async def main():
             sys.stdout.flush()
 
         first = int(sys.argv[2]) * 10_000_000 + step * 10
-        writes = [asyncio.create_task(write(number)) for number in range(first, first + 5)]
-        await asyncio.sleep(0)
-        convoy.depart()
+        writes = [asyncio.create_task(write(number, convoy.place())) for number in range(first, first + 5)]
         await asyncio.gather(*writes)
 
 asyncio.run(main())

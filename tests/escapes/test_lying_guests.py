@@ -50,6 +50,9 @@ class Desk:
     async def serve(self, name: str, args: msgspec.Raw) -> bytes:
         raise SyscallRefused(f"there is no {name}")
 
+    def is_awaited(self, name: str) -> bool:
+        return False
+
     def log(self, level: Level, text: str) -> None:
         self.lines.append(text)
 

@@ -1,15 +1,25 @@
-"""What is seen from a place in a convoy: one moment, and what those before it wrote, in every page and count."""
+"""What is seen from a place in a convoy: one moment, and what the others wrote, in every page and count; and who joins
+after whom, who has lost, and who waits."""
 
 import asyncio
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.adapters.memory_documents import MemoryDocuments
-from runtime.names import DeploymentName
+from runtime.errors import Overloaded
+from runtime.execution.turns import Turns
+from runtime.invocation import Deployment, Invocation, Version
+from runtime.names import DeploymentName, RequestId, VersionNumber, parse_function_path
 from runtime.ports import KeyRange, Order, Snapshot, Write
-from runtime.syscalls.convoy import Convoy, Place
+from runtime.protocol.declaration import Declaration, Kind
+from runtime.syscalls.convoys.convoy import Convoy, Place
+from runtime.syscalls.convoys.spots import Spots
 from runtime.syscalls.reading.spans import rest
+from runtime.syscalls.transaction import Transactions
 
 NAME = DeploymentName("happy-otter-123")
 EVERYTHING = KeyRange(b"", b"\xff")
@@ -77,18 +87,30 @@ def test_a_place_shows_a_moment_and_what_those_before_it_wrote(
     async def run() -> None:
         store, state = MemoryDocuments(), State()
         await commit(store, [write_of(*change, state) for change in first])
-        convoy = Convoy(await store.snapshot(NAME))
+        convoy = Convoy(partial(store.snapshot, NAME))
+        place = convoy.place()
         joined = []
-        for changes in members:
+        for number, changes in enumerate(members):
             # One write for each document, as from a transaction.
             writes = [write_of(*change, state) for change in dict(changes).items()]
-            joined.append(convoy.join((), [write for write in writes if write.before or write.after]))
-        place = Place(convoy, lambda: None)
+            writes = [write for write in writes if write.before or write.after]
+            member = convoy.place()
+            if number == len(members) - 1:
+                # The last one has not joined yet, and is seen all the same.
+                for write in writes:
+                    member.show((write.before or write.after)[0], write)
+                last = member, writes
+            else:
+                joined.append(asyncio.ensure_future(member.commit((), writes)))
+                await until(member.is_done.is_set)
         expected = in_span(entries_of(state, order), span)
         assert await pages(place, span, order, most, enough) == expected
+        if members:
+            joined.append(asyncio.ensure_future(last[0].commit((), last[1])))
+            await until(last[0].is_done.is_set)
         assert await place.count(span, most) == min(len(expected), most)
         place.release()
-        convoy.depart()
+        place.give_way()
         await asyncio.gather(*joined)
         after = await store.snapshot(NAME)
         assert await pages(after, EVERYTHING, order, 1_000, 10_000) == entries_of(state, order)
@@ -96,27 +118,321 @@ def test_a_place_shows_a_moment_and_what_those_before_it_wrote(
     asyncio.run(run())
 
 
-async def test_a_table_that_a_convoy_made_is_not_remembered_before_it_has_landed() -> None:
+class Counted:
+    """A snapshot that knows how many hold it."""
+
+    def __init__(self, inner: Snapshot, store: "CountingStore") -> None:
+        self.position, self.tables = inner.position, inner.tables
+        self.read, self.count = inner.read, inner.count
+        self._inner, self._store = inner, store
+        store.held += 1
+
+    def share(self) -> Snapshot:
+        self._store.held += 1
+        return self
+
+    def release(self) -> None:
+        self._store.held -= 1
+
+    async def commit(self, reads: Collection[KeyRange], writes: Sequence[Write]) -> KeyRange | int:
+        self._store.held -= 1
+        return await self._inner.commit(reads, writes)
+
+
+class CountingStore:
+    """A store whose snapshots are counted while somebody holds them."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._store = MemoryDocuments()
+
+    async def snapshot(self, name: DeploymentName) -> Snapshot:
+        return Counted(await self._store.snapshot(name), self)
+
+
+async def until(so: Callable[[], object]) -> None:
+    while not so():
+        await asyncio.sleep(0)
+
+
+class StoppedClock:
+    """A clock that stands still."""
+
+    def now(self) -> float:
+        return 1_700_000_000_000.0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+class Cells:
+    """Documents of one key each, and the places of one convoy over them."""
+
+    def __init__(self, spots: Spots | None = None) -> None:
+        self.store = CountingStore()
+        self.convoy = Convoy(partial(self.store.snapshot, NAME), spots=spots)
+
+    @staticmethod
+    def span(cell: bytes) -> KeyRange:
+        return KeyRange(cell, cell + b"~")
+
+    async def see(self, place: Place, cell: bytes) -> bytes | None:
+        page = await place.read(self.span(cell), Order.ASCENDING, 1, 1)
+        return page.entries[0][1] if page.entries else None
+
+    def write(self, place: Place, cell: bytes, content: bytes, found: bool) -> Write:
+        """Show that this becomes the content of a cell."""
+        write = Write((cell,) if found else (), (cell,), content)
+        place.show(cell, write)
+        return write
+
+    def join(self, place: Place, *writes: Write) -> "asyncio.Future[KeyRange | int]":
+        """Join, with what was read and written."""
+        return asyncio.ensure_future(place.commit({self.span(write.after[0]) for write in writes}, writes))
+
+
+async def test_whoever_has_seen_what_is_not_done_joins_after_it() -> None:
+    cells = Cells()
+    first, second = cells.convoy.place(), cells.convoy.place()
+    one = cells.write(first, b"a", b"1", found=False)
+    assert await cells.see(second, b"a") == b"1" and second.met
+    later = cells.join(second, cells.write(second, b"a", b"2", found=True))
+    await asyncio.sleep(0.01)
+    assert not second.is_done.is_set()
+    assert await cells.join(first, one) == await later
+    assert await cells.see(Convoy(partial(cells.store.snapshot, NAME)).place(), b"a") == b"2"
+
+
+@pytest.mark.parametrize("end", ["gives way", "writes something else", "writes it again"])
+async def test_whoever_has_seen_what_does_not_become_so_has_lost(end: str) -> None:
+    cells = Cells()
+    first, second = cells.convoy.place(), cells.convoy.place()
+    cells.write(first, b"a", b"1", found=False)
+    assert await cells.see(second, b"a") == b"1"
+    lost = cells.join(second, cells.write(second, b"b", b"2", found=False))
+    if end == "gives way":
+        first.give_way()
+    elif end == "writes something else":
+        await cells.join(first, cells.write(first, b"c", b"1", found=False))
+    else:
+        await cells.join(first, cells.write(first, b"a", b"3", found=False))
+    assert await lost == cells.span(b"a") and second.shared
+    left = Convoy(partial(cells.store.snapshot, NAME)).place()
+    assert await cells.see(left, b"b") is None
+
+
+async def test_whoever_has_read_what_another_one_changed_meanwhile_has_lost_also_when_it_writes_nothing() -> None:
+    cells = Cells()
+    first, second, reader = cells.convoy.place(), cells.convoy.place(), cells.convoy.place()
+    cells.write(first, b"a", b"1", found=False)
+    for place in (second, reader):
+        assert await cells.see(place, b"b") is None
+        assert await cells.see(place, b"a") == b"1"
+    done = cells.join(first, Write((), (b"a",), b"1"), cells.write(first, b"b", b"1", found=False))
+    await until(first.is_done.is_set)
+    assert await cells.join(second, cells.write(second, b"c", b"2", found=False)) == cells.span(b"b")
+    # The version that it was shown is another one than what was committed in the end.
+    assert isinstance(await reader.stand_by([cells.span(b"b")]), KeyRange)
+    assert isinstance(await done, int)
+
+
+async def test_nobody_waits_in_a_circle() -> None:
+    cells = Cells()
+    first, second = cells.convoy.place(), cells.convoy.place()
+    one = cells.write(first, b"a", b"1", found=False)
+    assert await cells.see(second, b"a") == b"1"
+    two = cells.write(second, b"b", b"2", found=False)
+    # It comes before the second one, who has seen what it wrote.
+    assert await cells.see(first, b"b") is None
+    ends = await asyncio.wait_for(asyncio.gather(cells.join(second, two), cells.join(first, one)), 5)
+    assert all(isinstance(end, int) for end in ends)
+
+
+async def test_at_a_hot_spot_the_next_one_waits_until_the_one_before_has_written() -> None:
+    spots = Spots()
+    spots.learn(Cells.span(b"a"))
+    cells = Cells(spots)
+    places = [cells.convoy.place() for _ in range(4)]
+    assert await cells.see(places[0], b"a") is None
+    waiting = [asyncio.ensure_future(cells.see(place, b"a")) for place in places[1:]]
+    await asyncio.sleep(0.01)
+    assert not any(each.done() for each in waiting) and places[0].is_awaited and not places[1].is_awaited
+    first = cells.write(places[0], b"a", b"1", found=False)
+    assert await waiting[0] == b"1" and not places[0].is_awaited
+    await asyncio.sleep(0.01)
+    assert not waiting[1].done()
+    # Whoever gives up makes room as well.
+    places[1].give_way()
+    assert await waiting[1] == b"1"
+    joined = [cells.join(places[0], first), cells.join(places[2], cells.write(places[2], b"a", b"2", found=True))]
+    assert await waiting[2] == b"2"
+    assert isinstance(await cells.join(places[3], cells.write(places[3], b"a", b"3", found=True)), int)
+    assert all(isinstance(each, int) for each in await asyncio.gather(*joined))
+
+
+async def test_whoever_holds_a_hot_spot_waits_at_no_other_one() -> None:
+    spots = Spots()
+    for cell in (b"a", b"b"):
+        spots.learn(Cells.span(cell))
+    cells = Cells(spots)
+    first, second = cells.convoy.place(), cells.convoy.place()
+    await cells.see(first, b"a")
+    await cells.see(second, b"b")
+    seen = await asyncio.wait_for(asyncio.gather(cells.see(first, b"b"), cells.see(second, b"a")), 5)
+    assert list(seen) == [None, None]
+
+
+async def test_a_hot_spot_where_nobody_waits_is_forgotten_and_so_is_the_oldest_of_many() -> None:
+    spots = Spots()
+    for number in range(17):
+        spots.learn(Cells.span(b"%c" % (97 + number)))
+    assert spots.find(Cells.span(b"a")) is None and spots.find(KeyRange(b"b1", b"b2")) == Cells.span(b"b")
+    for _ in range(64):
+        spots.cool(Cells.span(b"b"))
+    assert spots.find(Cells.span(b"b")) is None
+
+
+async def test_who_comes_early_begins_when_the_convoy_before_has_landed_and_sees_it() -> None:
+    cells = Cells()
+    first = cells.convoy.place()
+    next = Convoy(partial(cells.store.snapshot, NAME), cells.convoy)
+    early = next.place()
+    sees = asyncio.ensure_future(cells.see(early, b"a"))
+    await asyncio.sleep(0.01)
+    assert not sees.done()
+    await cells.join(first, cells.write(first, b"a", b"1", found=False))
+    assert await sees == b"1" and not early.met
+
+
+async def test_a_convoy_that_never_gets_a_moment_fails_everybody_and_holds_up_nobody() -> None:
+    async def broken() -> Snapshot:
+        raise Overloaded("no")
+
+    convoy = Convoy(broken)
+    place = convoy.place()
+    next = Convoy(partial(MemoryDocuments().snapshot, NAME), convoy)
+    with pytest.raises(Overloaded):
+        await place.commit((), [Write((), (b"a",), b"1")])
+    place.give_way()
+    assert (await next.place().read(EVERYTHING, Order.ASCENDING, 1, 1)).complete
+
+
+async def test_a_table_that_another_one_made_is_known_only_to_those_who_have_met_it() -> None:
     store = MemoryDocuments()
-    moment = await store.snapshot(NAME)
-    convoy = Convoy(moment)
-    Place(convoy, lambda: None).tables["notes"] = 32
-    assert "notes" not in moment.tables
-    convoy.depart()
-    await convoy.landed.wait()
+    convoy = Convoy(partial(store.snapshot, NAME))
+    place, other = convoy.place(), convoy.place()
+    moment = await convoy.opened()
+    place.tables["notes"] = 32
+    assert "notes" not in moment.tables and "notes" not in other.tables and "notes" not in convoy.place().tables
+
+
+async def test_whoever_leaves_while_it_waits_for_others_holds_nothing() -> None:
+    cells = Cells()
+    first, second = cells.convoy.place(), cells.convoy.place()
+    one = cells.write(first, b"a", b"1", found=False)
+    assert await cells.see(second, b"a") == b"1"
+    waiting = cells.join(second, cells.write(second, b"a", b"2", found=True))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    second.give_way()
+    await cells.join(first, one)
+    assert cells.store.held == 0
+
+
+async def test_whoever_is_over_before_its_convoy_opens_holds_nothing_and_is_told_a_position() -> None:
+    cells = Cells()
+    first = cells.convoy.place()
+    next = Convoy(partial(cells.store.snapshot, NAME), cells.convoy)
+    early = next.place()
+    told = asyncio.ensure_future(early.stand_by(()))
+    await asyncio.sleep(0.01)
+    assert not told.done()
+    assert await cells.join(first, cells.write(first, b"a", b"1", found=False)) == await told == early.position
+    early.release()
+    await next.landed.wait()
+    assert cells.store.held == 0
+
+
+async def test_whoever_is_over_and_has_not_noticed_holds_up_nobody() -> None:
+    spots = Spots()
+    spots.learn(Cells.span(b"a"))
+    cells = Cells(spots)
+    over, place = cells.convoy.place(), cells.convoy.place()
+    await cells.convoy.opened()
+    over.give_way()
+    await cells.see(over, b"a")
+    cells.write(over, b"a", b"1", found=False)
+    assert not over.is_awaited and await cells.see(place, b"a") is None
+    over.release()
+    with pytest.raises(Overloaded):
+        await cells.see(over, b"a")
+
+
+async def test_what_was_written_and_taken_back_is_not_committed() -> None:
+    cells = Cells()
+    first, second = cells.convoy.place(), cells.convoy.place()
+    cells.write(first, b"a", b"rolled back", found=False)
+    cells.write(first, b"b", b"1", found=False)
+    done = asyncio.ensure_future(first.commit((), [Write((), (b"b",), b"2")]))
+    second.give_way()
+    await done
+    left = Convoy(partial(cells.store.snapshot, NAME)).place()
+    assert await cells.see(left, b"a") is None and await cells.see(left, b"b") == b"2"
+
+
+async def test_nobody_waits_in_a_circle_of_three() -> None:
+    cells = Cells()
+    first, second, third = (cells.convoy.place() for _ in range(3))
+    one = cells.write(first, b"a", b"1", found=False)
+    assert await cells.see(second, b"a") == b"1"
+    two = cells.write(second, b"b", b"2", found=False)
+    assert await cells.see(third, b"b") == b"2"
+    three = cells.write(third, b"c", b"3", found=False)
+    assert await cells.see(first, b"c") is None
+    ends = [cells.join(third, three), cells.join(second, two), cells.join(first, one)]
+    assert all(isinstance(end, int) for end in await asyncio.wait_for(asyncio.gather(*ends), 5))
 
 
 async def test_whoever_comes_too_late_commits_alone_unless_it_has_seen_what_the_others_wrote() -> None:
-    store, order, state = MemoryDocuments(), list[str](), State()
-    await commit(store, [write_of(1, (1, 1), state)])
     for document, stays in ((2, False), (1, True)):
-        convoy = Convoy(await store.snapshot(NAME))
-        joined = convoy.join((), [write_of(1, (3, 3), state)])
-        place = Place(convoy, lambda: order.append("next"))
+        store, state = MemoryDocuments(), State()
+        await commit(store, [write_of(1, (1, 1), state)])
+        convoy = Convoy(partial(store.snapshot, NAME))
+        place, other = convoy.place(), convoy.place()
+        joined = asyncio.ensure_future(other.commit((), [write_of(1, (3, 3), state)]))
+        await until(other.is_done.is_set)
         span = KeyRange(b"a%d" % document, b"a%d" % (document + 1))
         await place.read(span, Order.ASCENDING, 1, 1)
-        convoy.depart()
+        # Somebody who is slow is not waited for.
         assert isinstance(await joined, int)
+        await place.read(KeyRange(b"b", b"c"), Order.ASCENDING, 9, 99)
         done = await place.commit([span], [write_of(4 + document, (1, 1), dict(state))])
         assert isinstance(done, KeyRange) is stays and place.stayed_behind is stays
-    assert order == ["next", "next"]
+
+
+async def test_who_runs_again_without_a_place_is_not_judged_by_the_one_it_had() -> None:
+    store = MemoryDocuments()
+    transactions = Transactions(store, StoppedClock())
+    turns, version = Turns(transactions), Version(VersionNumber(1), "0" * 64, {}, Declaration())
+    path = parse_function_path("m:add")
+    deployment = Deployment(NAME, version, {})
+    invocation = Invocation(deployment, version, path, Kind.MUTATION, b"", RequestId("1" * 16))
+    turn, other = turns.of(invocation), turns.of(invocation)
+    for _ in range(20):
+        turns.learn(NAME, path, met=True)
+    written = await other.begin()
+    id = await written.insert("notes", {"n": 1})
+    first = await turn.begin()
+    assert await first.get(id) is not None
+    # Its isolate is lost, and meanwhile others of its function have met nobody.
+    first.abandon()
+    turn.end()
+    for _ in range(40):
+        turns.learn(NAME, path, met=False)
+    again = await turn.begin()
+    again.put_record((), (b"mine",), b"1")
+    await again.commit()
+    written.abandon()
+    other.end()
+    await turn.stand_by(again)

@@ -10,12 +10,12 @@ Rules
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from runtime import limits
-from runtime.document_ids import RandomBytes, make_document_id
+from runtime.document_ids import DocumentId, RandomBytes, make_document_id
 from runtime.errors import SyscallRefused
 from runtime.index_keys import LAST, NEXT, encode_value, index_prefix
 from runtime.names import InvalidName, parse_table_name
@@ -28,6 +28,7 @@ from runtime.syscalls.schemas.catalog import (
     TableCatalog,
     TableRules,
     catalog_key,
+    compare,
     decode_catalog,
     encode_catalog,
     id_key,
@@ -172,6 +173,16 @@ class Tables:
     async def numbers(self, rules: TableRules) -> dict[str, int | None]:
         """The numbers of the tables whose ids a schema speaks of."""
         return {table: await self.number(table) for table in rules.tables} if rules.tables else {}
+
+    def check(self, id: DocumentId, rules: TableRules, numbers: dict[str, int | None], fields: dict[str, Any]) -> None:
+        """Compare a document with its table's schema, and with the one that a push is about to ask for."""
+        misfit = compare(rules.enforced, fields, numbers)
+        if misfit is not None:
+            text = misfit.text("document")
+            raise SyscallRefused(f"{text} (the schema of table {rules.catalog.name!r} says so)")
+        misfit = compare(rules.pending, fields, numbers)
+        if misfit is not None:
+            self.keep_misfit(id.table, rules, f"document {id.text}: {misfit.text('document')}")
 
     def keep_misfit(self, number: int, rules: TableRules, text: str) -> None:
         """Remember, with this transaction, that a document does not fit the schema that a push is about to ask for."""
