@@ -5,6 +5,7 @@
 `isolate`        one process: its channel, its conversations, its end
 `hearing`        how much of what it says is heard at once
 `conversations`  one invocation inside an isolate, as the host sees it
+`crew`           the isolates of one version, and how they have behaved
 `pool`           which isolate serves which deployment, and for how long
 `traffic`        how busy all of them are together
 `watchdog`       who burns too much, and what is done about it

@@ -113,11 +113,13 @@ class Isolate(asyncio.Protocol):
         self.asleep = False
         self.charge = ""
         self.interrupted_at: float | None = None
+        self.held_until = 0.0  # its crew's word: from there on it is held for what it does itself alone
         # And this by the pool: what it had burnt at the last sweep, if it had nothing to do then.
         self.idle_cpu: float | None = None
         self.on_line: Callable[[Line], None] | None = None
         self.on_lost: Callable[[Isolate, str], None] | None = None
         self.on_drained: Callable[[Isolate], None] | None = None
+        self.on_runaway: Callable[[float], None] | None = None
         self._own_lines = 0
         self._ear = Ear(self._receive, self._caught_lying)
         self._transport: asyncio.Transport | None = None

@@ -16,11 +16,12 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from runtime import limits
 from runtime.errors import IsolateLost, Overloaded, PushRefused
 from runtime.invocation import Deployment, Version
+from runtime.isolates.crew import Crew
 from runtime.isolates.isolate import RETIRED, Isolate
 from runtime.isolates.traffic import Traffic
 from runtime.isolates.watchdog import is_stuck
@@ -33,7 +34,6 @@ from runtime.protocol.messages import Line, Load
 log = logging.getLogger("warren.isolates")
 
 SWEEP = 1.0
-_LONGEST_PAUSE = 0.5  # seconds between the starts of a crew whose isolates keep crashing
 _WORDS = 500  # bytes of what an isolate wrote to its standard error last
 
 
@@ -45,25 +45,6 @@ class PoolSettings:
     isolates_per_deployment: int
     spares: int
     manners: bool = True
-
-
-@dataclass(slots=True)
-class Crew:
-    """The isolates of one version."""
-
-    name: DeploymentName
-    version: Version
-    environment: Mapping[str, str]
-    cells: asyncio.Semaphore
-    isolates: list[Isolate] = field(default_factory=list)
-    starting: "asyncio.Future[Isolate] | None" = None
-    deaths: int = 0
-    not_before: float = 0.0
-
-    @property
-    def is_starting(self) -> bool:
-        """Whether an isolate is on its way."""
-        return self.starting is not None and not self.starting.done()
 
 
 OnLine = Callable[[DeploymentName, Line], None]
@@ -218,7 +199,7 @@ class Pool:
                 isolate.retire()
             elif self._is_worn_out(isolate, now) and not isolate.retiring:
                 self._keep(self._replace(crew, isolate))
-        if not (crew.isolates or crew.is_starting or crew.cells.locked()):
+        if crew.is_over(now):
             self._crews.pop((crew.name, crew.version.sha256), None)
 
     def _is_worn_out(self, isolate: Isolate, now: float) -> bool:
@@ -268,6 +249,7 @@ class Pool:
         isolate = await self._spare()
         isolate.on_line = lambda line: self._on_line(crew.name, line)
         isolate.on_lost = lambda lost, reason: self._forget(lost, reason, crew.name)
+        crew.watch(isolate, self._clock.monotonic())
         try:
             load = Load(
                 dict(crew.version.bundle), dict(crew.environment), crew.name, self._settings.manners, checked=True
@@ -277,7 +259,7 @@ class Pool:
                 raise IsolateLost(isolate.lost)
         except (IsolateLost, PushRefused) as error:
             isolate.end("its bundle was not loaded")
-            self._back_off(crew)
+            crew.back_off(self._clock.monotonic())
             raise IsolateLost(f"the bundle does not load any more: {error}") from None
         self._join(crew, isolate)
         return isolate
@@ -293,15 +275,8 @@ class Pool:
         if isolate in crew.isolates:
             crew.isolates.remove(isolate)
         if reason != RETIRED and not isolate.retiring:
-            self._back_off(crew)
+            crew.back_off(self._clock.monotonic())
         self._forget(isolate, reason, crew.name)
-
-    def _back_off(self, crew: Crew) -> None:
-        now = self._clock.monotonic()
-        # Deaths that are far apart are accidents; those in a row are a crash loop.
-        crew.deaths = crew.deaths + 1 if now - crew.not_before < 10 else 1
-        pause = 0.0 if crew.deaths < 4 else min(_LONGEST_PAUSE, 0.05 * 2 ** (crew.deaths - 4))
-        crew.not_before = now + pause
 
     def _forget(self, isolate: Isolate, reason: str, name: DeploymentName | None = None) -> None:
         self._all.discard(isolate)

@@ -19,6 +19,10 @@ from contextlib import suppress
 from runtime.limits import GUEST_STDERR
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+# Where in a process's `stat` the processor stands that it ran on last, counted from its state.
+_PROCESSOR = 36
+# That the host may use, and so every process that it starts. It never restricts itself.
+PROCESSORS = frozenset(os.sched_getaffinity(0))
 
 
 class IsolateProcess:
@@ -33,6 +37,7 @@ class IsolateProcess:
         # The kernel's name for a process's CPU clock: the pid's complement, and 2 for "all its threads".
         self._clock = (~pid << 3) | 2
         self._cpu = 0.0
+        self._kept_to = PROCESSORS
         self._words = b""
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._closed = False
@@ -59,11 +64,26 @@ class IsolateProcess:
 
     def asleep(self) -> bool:
         """Whether it waits for something in the kernel now, and not for a processor."""
-        try:
-            with open(f"/proc/{self.pid}/stat", "rb") as stat:
-                return not self.gone and stat.read().rpartition(b") ")[2][:1] == b"S"
-        except OSError:
-            return False
+        return self._stat()[:1] == [b"S"]
+
+    def hold(self) -> frozenset[int]:
+        """Keep it to the processor that it is on now, and tell where it is kept to."""
+        if len(self._kept_to) > 1 and (stat := self._stat()):
+            self.keep_to(frozenset({int(stat[_PROCESSOR])}))
+        return self._kept_to
+
+    def keep_to(self, processors: frozenset[int]) -> None:
+        """Let it run on these and on no other, until told otherwise.
+
+        A courtesy to everybody else: where the kernel refuses it (an isolate of another user, without
+        ``CAP_SYS_NICE``) it runs where it did.
+        """
+        if processors != self._kept_to and not self._closed:
+            with suppress(OSError):
+                # By the pidfd first: a pid could be another process by now.
+                signal.pidfd_send_signal(self.pidfd, 0)
+                os.sched_setaffinity(self.pid, processors)
+                self._kept_to = processors
 
     def interrupt(self) -> None:
         """Ask it to stop what it is running just now (SIGUSR1)."""
@@ -99,6 +119,14 @@ class IsolateProcess:
         """Take note of the end. Called by the zygote's side, once."""
         if not self._exit.done():
             self._exit.set_result(status)
+
+    def _stat(self) -> list[bytes]:
+        """What the kernel says of it, beginning with its state; nothing of one that is gone."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as stat:
+                return [] if self.gone else stat.read().rpartition(b") ")[2].split()
+        except OSError:
+            return []
 
     def _signal(self, number: int) -> None:
         if not self._closed:

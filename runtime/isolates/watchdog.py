@@ -8,7 +8,11 @@ Rules
 1. The guilty call first: past its deadline a conversation is told to stop; a turn past `TURN_CPU` or
    `TURN_SLEEP` is interrupted.
 2. The isolate next: what is neither ended nor answered `STOP_GRACE` later is killed.
-3. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
+3. Who burns for longer than a tick is held to one processor until it answers; on probation, before that. The kernel
+   would move it to each that is idle for a moment, and who wakes there next would wait behind it for up to 4 ms.
+4. Everybody else that has something to do keeps off that processor, while there is another. Who is idle is not told
+   before it has something to do: there may be a thousand.
+5. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
 """
 
 import asyncio
@@ -16,6 +20,7 @@ from collections.abc import Callable, Iterable
 
 from runtime import limits
 from runtime.isolates.isolate import Isolate
+from runtime.isolates.process import PROCESSORS
 from runtime.isolates.traffic import CROWD
 from runtime.ports import Clock
 from runtime.protocol.messages import Failure, Reason
@@ -26,6 +31,8 @@ _BUSY = TICK / 2
 _TURN = limits.TURN_CPU / 1000
 _SLEEP = limits.TURN_SLEEP / 1000
 _QUIET = 1.0
+# Of one processor: what a turn that is held must get.
+_MOST = 0.5
 _GRACE = limits.STOP_GRACE / 1000
 # An isolate in the middle of a turn for so long gets no new call while there is another choice.
 STUCK = 0.05
@@ -49,10 +56,11 @@ class Watchdog:
         """Look once at every isolate that has something to do."""
         now = self._clock.monotonic()
         self._number += 1
-        for isolate in list(self._isolates()):
-            if isolate.lost is None and (isolate.conversations or isolate.loading):
-                self._watch_deadlines(isolate, now)
-                self._watch_turn(isolate, now)
+        busy = [it for it in self._isolates() if it.lost is None and (it.conversations or it.loading)]
+        for isolate in busy:
+            self._watch_deadlines(isolate, now)
+            self._watch_turn(isolate, now)
+        _choose_places([isolate for isolate in busy if isolate.lost is None], now)
 
     def _watch_deadlines(self, isolate: Isolate, now: float) -> None:
         for conversation in list(isolate.conversations.values()):
@@ -92,8 +100,33 @@ class Watchdog:
             _interrupt(isolate, now, f"slept for more than {limits.TURN_SLEEP} ms without an await")
 
 
+def _choose_places(isolates: Iterable[Isolate], now: float) -> None:
+    taken: frozenset[int] = frozenset()
+    others: list[Isolate] = []
+    for isolate in isolates:
+        if _is_to_be_held(isolate, now):
+            # Who cannot be held is everywhere, and nobody keeps off.
+            taken |= isolate.process.hold()
+        else:
+            others.append(isolate)
+    left = PROCESSORS - taken or PROCESSORS
+    for isolate in others:
+        isolate.process.keep_to(left)
+
+
+def _is_to_be_held(isolate: Isolate, now: float) -> bool:
+    burnt, silence = isolate.cpu_seen - isolate.cpu_at_ping, now - isolate.pinged_at
+    on_probation = now < isolate.held_until
+    if isolate.ping_pending and silence > TICK / 2 and not isolate.behind:
+        # Who gets too little of the processor that it is held to may look for another.
+        return burnt > _MOST * silence and (on_probation or burnt > TICK)
+    return on_probation
+
+
 def _interrupt(isolate: Isolate, now: float, charge: str) -> None:
     isolate.interrupted_at, isolate.charge = now, charge
+    if isolate.on_runaway is not None:
+        isolate.on_runaway(now)
     # What was interrupted anywhere may have left the tenant's objects half changed.
     isolate.retiring = True
     isolate.process.interrupt()
