@@ -108,6 +108,7 @@ class Isolate(asyncio.Protocol):
         # Kept here and read by the watchdog alone.
         self.ping_pending = False
         self.cpu_seen = 0.0
+        self.burns = False  # most of a processor, since the last look
         self.cpu_at_ping = 0.0
         self.pinged_at = born
         self.asleep = False

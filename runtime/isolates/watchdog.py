@@ -82,6 +82,7 @@ class Watchdog:
             if cpu - isolate.cpu_seen > _BUSY or now - isolate.pinged_at > _QUIET:
                 isolate.cpu_at_ping, isolate.pinged_at = isolate.cpu_seen, now
                 isolate.ping(self._number)
+        isolate.burns = cpu - isolate.cpu_seen > _BUSY
         isolate.cpu_seen = cpu
 
     def _judge(self, isolate: Isolate, cpu: float, now: float) -> None:
@@ -105,8 +106,9 @@ def _choose_places(isolates: Iterable[Isolate], now: float) -> None:
     others: list[Isolate] = []
     for isolate in isolates:
         if _is_to_be_held(isolate, now):
-            # Who cannot be held is everywhere, and nobody keeps off.
-            taken |= isolate.process.hold()
+            # Who cannot be held is everywhere, and nobody keeps off. Who is on probation and only waits takes nothing.
+            where = isolate.process.hold()
+            taken |= where if isolate.burns else frozenset()
         else:
             others.append(isolate)
     left = PROCESSORS - taken or PROCESSORS

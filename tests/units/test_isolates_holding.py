@@ -127,7 +127,7 @@ class House:
         async with asyncio.timeout(20):
             while not condition():
                 between()
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(TICK)
 
     async def close(self) -> None:
         for isolate in self.alone:
@@ -264,10 +264,19 @@ async def test_who_is_idle_is_told_where_it_may_go_when_it_has_something_to_do(h
 
 async def test_where_somebody_burns_on_every_processor_nobody_keeps_off(house: House) -> None:
     other, _ = await house.loading(AT_LEISURE)
-    for processor in PROCESSORS:
-        guilty, _ = await house.loading(AT_LEISURE)
-        guilty.process.keep_to(frozenset({processor}))
-        guilty.held_until = house.clock.monotonic() + PROBATION
-        house.watchdog.tick()
-        assert processors(other) != {processor}
-    assert processors(other) == PROCESSORS
+    guilty = [(await house.loading(ENDLESS))[0] for _ in PROCESSORS]
+    for isolate, processor in zip(guilty, PROCESSORS, strict=True):
+        isolate.process.keep_to(frozenset({processor}))
+        isolate.held_until = house.clock.monotonic() + PROBATION
+    await house.until(lambda: all(isolate.burns for isolate in guilty), house.watchdog.tick)
+    assert all(is_held(isolate) for isolate in guilty) and processors(other) == PROCESSORS
+
+
+async def test_nobody_keeps_off_who_is_on_probation_and_only_waits(house: House) -> None:
+    other, _ = await house.loading(AT_LEISURE)
+    waiting, _ = await house.loading(AT_LEISURE)
+    waiting.held_until = house.clock.monotonic() + PROBATION
+    house.watchdog.tick()
+    await asyncio.sleep(0.01)
+    house.watchdog.tick()
+    assert is_held(waiting) and processors(other) == PROCESSORS
