@@ -324,7 +324,11 @@ class HttpConversation(Conversation):
         if isinstance(head, WarrenError):
             self._loop.call_soon(on_head, head)  # later: an isolate may be lost by the very attempt to ask it
         else:
-            on_head(head)
+            try:
+                on_head(head)
+            except Exception:
+                # Whose fault it is, it is not the guest's: this conversation still has to end, and the others go on.
+                log.exception("the head of conversation %d was not taken", self.cid)
         return True
 
     def _wake(self) -> None:

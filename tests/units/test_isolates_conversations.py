@@ -17,11 +17,11 @@ class Desk:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    async def serve(self, name: str, args: msgspec.Raw) -> bytes:
-        raise NotImplementedError
-
     def is_awaited(self, name: str) -> bool:
         return False
+
+    async def serve(self, name: str, args: msgspec.Raw) -> bytes:
+        raise NotImplementedError
 
     def log(self, level: Level, text: str) -> None:
         self.lines.append(text)
@@ -36,9 +36,15 @@ class Asker:
         self.heard: list[Head | Failure | WarrenError] = []
         self.said: list[HostMessage] = []
         self.ended = 0
+        self.stumbles = False
         wire = Wire(self.said.append, lambda: None, asyncio.get_running_loop())
-        self.conversation = HttpConversation(1, wire, Desk(), 0.0, Client(), self.heard.append)
+        self.conversation = HttpConversation(1, wire, Desk(), 0.0, Client(), self._hear)
         self.conversation.on_end = self._end
+
+    def _hear(self, head: Head | Failure | WarrenError) -> None:
+        self.heard.append(head)
+        if self.stumbles:
+            raise ArithmeticError("not the guest's fault")
 
     def _end(self) -> None:
         self.ended += 1
@@ -170,3 +176,11 @@ async def test_others_may_wait_for_the_same() -> None:
     await waiting
     await asyncio.sleep(0.01)
     assert [type(message) for message in call.sent] == [Answer]
+
+
+async def test_who_stumbles_over_a_head_does_not_keep_the_conversation_open(caplog: pytest.LogCaptureFixture) -> None:
+    asker, head = Asker(), Head(1, 200, [], b"hello", True)
+    asker.stumbles = True
+    assert asker.conversation.receive(head)
+    assert asker.heard == [head]
+    assert "not the guest's fault" in caplog.text

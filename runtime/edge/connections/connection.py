@@ -67,11 +67,16 @@ class Connection(HttpToolsProtocol):
         self._discarded = 0
         self._refusal = (400, "BadRequest", "this is not HTTP/1.1 as its standard (RFC 9112) has it")
         self._leaves_at: float | None = None
+        self._begun: Cycle | None = None
         self._look = self.loop.call_later(self.idle / 4, self._look_at_the_clock)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client, or we, have closed."""
         self._look.cancel()
+        if self._begun is not None:
+            self._begun.transport = self.transport  # what else stands there holds us
+            self._begun.disconnected = True  # uvicorn looks at the last cycle, which may be waiting behind this one
+            self._begun.ring()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -145,8 +150,18 @@ class Connection(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, self.app))
 
     def _begin(self, cycle: Cycle) -> None:
-        if self._begins is None or not self._begins(cycle.scope, cycle.receive, cycle.send, cycle):
-            cycle.go_on(self.app)
+        self._begun = cycle
+        app = self.app
+        try:
+            if self._begins is not None and self._begins(cycle.scope, cycle.receive, cycle.send, cycle):
+                return
+        except Exception as error:
+            app = _failing(error)  # the parser would take it for one of its own
+        cycle.go_on(app)
+
+    def _begin_later(self, cycle: Cycle) -> None:
+        if not self.transport.is_closing():
+            self._begin(cycle)
 
     def _read_head(self) -> None:
         target = parse_url(self.url)
@@ -205,7 +220,8 @@ class Connection(HttpToolsProtocol):
             return
         if self.pipeline:
             cycle, _ = self.pipeline.pop()
-            self._begin(cast(Cycle, cycle))
+            # Not now: who has just answered may have more to do for that answer.
+            self.loop.call_soon(self._begin_later, cast(Cycle, cycle))
         elif self.flow.read_paused:
             self.flow.resume_reading()
 
@@ -317,6 +333,13 @@ class _Softly:
             self._connection.close_softly()
         else:
             self._connection.transport.close()
+
+
+def _failing(error: Exception) -> Any:
+    async def fail(*asgi: Any) -> None:
+        raise error
+
+    return fail
 
 
 def listen(app: Any, *, host: str, port: int, connection: type[Connection] = Connection) -> uvicorn.Config:

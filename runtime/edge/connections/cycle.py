@@ -60,11 +60,12 @@ class Cycle(RequestResponseCycle):
         if self._event is not None:
             self._event.set()
 
-    def go_on(self, app: Any) -> None:
+    def go_on(self, app: Any) -> asyncio.Task[None]:
         """Have it answered, or the rest of it done, in a task."""
         task = self._loop.create_task(self.run_asgi(app))
         task.add_done_callback(self.under_way.discard)
         self.under_way.add(task)
+        return task
 
     def send_at_once(self, status: int, head: bytes, body: bytes) -> bool:
         """Send a whole answer in one piece, unless anything is unusual; say whether it was done."""
@@ -76,8 +77,13 @@ class Cycle(RequestResponseCycle):
         self._cork.send(b"".join((STATUS_LINE[status], *date, head, body)))
         if self._event is not None:
             self._event.set()
-        self.on_response()
+        on_response, self.on_response = self.on_response, _nothing  # it holds the connection, which holds us
+        on_response()
         return True
+
+
+def _nothing() -> None:
+    pass
 
 
 def send_at_once(send: Any, status: int, head: bytes, body: bytes) -> bool:

@@ -258,7 +258,11 @@ class _Visit:
             await site.see_through(exchange, site.hand_over(answer, exchange))
 
         self._cycle.under_way.discard(self)
-        self._cycle.go_on(rest)
+        self._cycle.go_on(rest).add_done_callback(self._see_to_it)
+
+    def _see_to_it(self, task: asyncio.Task[None]) -> None:
+        if not self._exchange.over:  # the task was cancelled before its first step
+            self._go_on(Stopping("the server stopped"))
 
 
 def _version(deployment: Deployment) -> Version:
