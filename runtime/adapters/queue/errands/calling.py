@@ -54,13 +54,14 @@ return 0
 class _Waiting:
     """One errand whose caller waits."""
 
-    __slots__ = ("answer", "asked", "begun", "lost_since", "name", "rescued")
+    __slots__ = ("answer", "asked", "begun", "lost_since", "name", "rescued", "sent")
 
     def __init__(self, name: DeploymentName, now: float) -> None:
         self.name = name
         self.answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.asked = self.rescued = now
         self.begun = False
+        self.sent = False  # before that it lies nowhere, and may be large
         self.lost_since: float | None = None
 
 
@@ -121,6 +122,7 @@ class RedisErrands:
         try:
             with suppress(Unsure):  # who looks after it finds out
                 await self._enqueuer.errand(id, fields, _LASTS)
+            waiting.sent = True
             async with asyncio.timeout(ERRAND_TIME / 1000):
                 reply = await waiting.answer
         except TimeoutError:
@@ -181,6 +183,8 @@ class RedisErrands:
                 await self._hurry(id, one, now)
             elif state == _HELD:
                 one.lost_since = None
+            elif not one.sent:
+                continue
             elif one.lost_since is None:
                 one.lost_since = now
             elif now - one.lost_since > self._patience:
