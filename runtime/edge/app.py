@@ -31,9 +31,9 @@ from runtime.edge.functions.tools import Steward, Tools
 from runtime.edge.hosts import Addresses, Face, Hosts, Listener, Place, Scope
 from runtime.edge.intake import ClientLeft, Receive, read_target
 from runtime.edge.problems import Details, json_problem, paused, site_problem, status_of
+from runtime.edge.site.door import BODILESS, SiteDoor
 from runtime.edge.site.door import Hall as SiteHall
 from runtime.edge.site.door import Rooms as SiteRooms
-from runtime.edge.site.door import SiteDoor
 from runtime.edge.sync.door import SYNC_PATH, SyncDoor, nothing_here, refuse
 from runtime.edge.sync.session import Rooms as SyncRooms
 from runtime.edge.sync.session import Runner
@@ -104,6 +104,8 @@ class Door:
 
     def begin(self, scope: Scope, receive: Receive, send: Send, cycle: Cycle) -> bool:
         """Have a request answered without a task, if nothing has to be waited for; else nothing is done."""
+        if scope["method"] not in BODILESS:
+            return False
         if self._trusts_proxies:
             scope = self._hosts.believe(scope)
         try:

@@ -108,7 +108,8 @@ def _choose_places(isolates: Iterable[Isolate], now: float) -> None:
         if _is_to_be_held(isolate, now):
             # Who cannot be held is everywhere, and nobody keeps off. Who is on probation and only waits takes nothing.
             where = isolate.process.hold()
-            taken |= where if isolate.burns else frozenset()
+            if isolate.burns:
+                taken |= where
         else:
             others.append(isolate)
     left = PROCESSORS - taken or PROCESSORS

@@ -30,6 +30,7 @@ from runtime.syscalls.convoys.convoy import Place
 from runtime.syscalls.document_rules import Document, encode_document, own_fields, without_system
 from runtime.syscalls.pending import Pending, Reads
 from runtime.syscalls.reading.cursors import Cursors
+from runtime.syscalls.reading.pages import merge, seen_of
 from runtime.syscalls.reading.spans import Bounds, Index, built_in_index, read_part, rest, span_of
 from runtime.syscalls.scheduling.duties import earliest
 from runtime.syscalls.schemas.catalog import CREATION_TIME, TableRules, built_in_number, id_key
@@ -253,16 +254,8 @@ class Transaction:
         return Scanned(documents, None if complete else last, middle)
 
     def _merge(self, page: Page, span: KeyRange, order: Order) -> list[tuple[bytes, bytes]]:
-        # Own writes beyond the page's last key wait for the next page.
-        seen = span if page.complete else read_part(span, order, page.entries[-1][0])
-        written = self._pending.within(seen)
-        if not written:
-            return page.entries
-        shown: dict[bytes, bytes | None] = dict(page.entries)
-        shown.update(written)
-        entries = [(key, document) for key, document in shown.items() if document is not None]
-        entries.sort(reverse=order is Order.DESCENDING)
-        return entries
+        written = self._pending.within(seen_of(span, page, order))
+        return merge(page, written, order) if written else page.entries
 
     async def _find(self, key: bytes) -> bytes | None:
         pending = self._pending.find(key)

@@ -33,7 +33,7 @@ from runtime.names import DeploymentName, RequestIds
 from runtime.protocol.declaration import Kind
 from runtime.protocol.messages import Failure, Reason
 
-_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NO_ANSWER = (Failed, Exception)
 
 
@@ -73,9 +73,10 @@ class SiteDoor:
         self._departures = Departures()
 
     def begin(self, name: DeploymentName, place: Place, exchange: Exchange, cycle: Cycle) -> bool:
-        """Ask the function at once; ``False``, and nothing is done, where something has to be waited for or said."""
+        """Ask the function of a request without a body at once; ``False``, and nothing is done, where something has to
+        be waited for or said."""
         deployment = self._rooms.known(name)
-        if deployment is None or exchange.method not in _BODILESS:
+        if deployment is None:
             return False
         exchange.deployment = name
         visit = _Visit(self, exchange, cycle)
@@ -140,7 +141,7 @@ class SiteDoor:
         if match is None:
             await self._answer_unmatched(version, path, exchange)
             return
-        body = None if exchange.method in _BODILESS else await exchange.open_body()
+        body = None if exchange.method in BODILESS else await exchange.open_body()
         invocation = self._invocation(deployment, version, url, match, exchange, body)
         await self.hand_over(await self._rooms.hall.answer(invocation), exchange)
 

@@ -22,10 +22,10 @@ from runtime import limits
 from runtime.errors import Overloaded
 from runtime.index_keys import NEXT
 from runtime.ports import KeyRange, Order, Page, Snapshot, Write
-from runtime.syscalls.convoys.pages import cut, merge
 from runtime.syscalls.convoys.spots import Queues, Spots, reached
 from runtime.syscalls.convoys.versions import Version, Versions
-from runtime.syscalls.reading.spans import read_part, rest
+from runtime.syscalls.reading.pages import cut, merge, seen_of
+from runtime.syscalls.reading.spans import rest
 
 MEMBERS = 24  # most of what a busy client has under way: the others come meanwhile
 _DOCUMENTS = 1_024
@@ -222,8 +222,7 @@ class Place:
         left = span
         while True:
             page = await moment.read(left, order, most, enough)
-            seen = left if page.complete else read_part(left, order, page.entries[-1][0])
-            written = self._look(seen)
+            written = self._look(seen_of(left, page, order))
             if not written:
                 return page
             self.met = True

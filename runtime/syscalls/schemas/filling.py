@@ -21,6 +21,7 @@ from runtime.index_keys import LAST, NEXT, index_prefix
 from runtime.names import DeploymentName
 from runtime.ports import DocumentStore, KeyRange, Order, Write
 from runtime.protocol import values
+from runtime.syscalls.document_rules import without_system
 from runtime.syscalls.pending import Pending, Reads
 from runtime.syscalls.schemas.catalog import BY_CREATION_TIME, TableRules, compare, id_key
 from runtime.syscalls.schemas.tables import RulesMemo, Tables
@@ -116,7 +117,7 @@ async def _fill(sitting: Sitting, table: int, page: list[tuple[bytes, bytes]]) -
     for _, content in page:
         document = values.decode(content)
         id = _id(document)
-        misfit = compare(rules.pending, {name: value for name, value in document.items() if name[0] != "_"}, numbers)
+        misfit = compare(rules.pending, without_system(document), numbers)
         if misfit is not None:
             raise DoesNotFit(f"document {id.text}: {misfit.text('document')}")
         missing = await _missing(sitting, rules, id, document)
