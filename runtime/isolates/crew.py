@@ -1,7 +1,8 @@
 """Who serves one version of a deployment, and how has it behaved lately?
 
 Isolates that keep crashing are replaced more and more slowly. After a call that did not come back by itself the whole
-crew is *on probation*: its isolates are held to one processor each before the watchdog could know that they burn.
+crew is *on probation*: its isolates are held to the processor that the call was held to, before the watchdog could know
+that they burn.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 from runtime.invocation import Version
 from runtime.isolates.isolate import Isolate
+from runtime.machine import processors
 from runtime.names import DeploymentName
 
 _LONGEST_PAUSE = 0.5  # seconds between the starts of a crew whose isolates keep crashing
@@ -31,6 +33,7 @@ class Crew:
     deaths: int = 0
     not_before: float = 0.0
     probation: float = 0.0
+    place: frozenset[int] = processors.ALL  # where it is on probation
 
     @property
     def is_starting(self) -> bool:
@@ -48,9 +51,10 @@ class Crew:
         pause = 0.0 if self.deaths < 4 else min(_LONGEST_PAUSE, 0.05 * 2 ** (self.deaths - 4))
         self.not_before = now + pause
 
-    def ran_away(self, now: float) -> None:
+    def ran_away(self, guilty: Isolate, now: float) -> None:
         """Take note of a call that had to be interrupted."""
         self.probation = now + PROBATION
+        self.place = guilty.process.hold()
         for isolate in self.isolates:
             self.watch(isolate, now)
 
@@ -59,4 +63,4 @@ class Crew:
         isolate.on_runaway = self.ran_away
         isolate.held_until = self.probation
         if now < self.probation:
-            isolate.process.hold()  # the watchdog will let it go
+            isolate.process.keep_to(self.place)  # the watchdog will let it go

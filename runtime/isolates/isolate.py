@@ -120,7 +120,7 @@ class Isolate(asyncio.Protocol):
         self.on_line: Callable[[Line], None] | None = None
         self.on_lost: Callable[[Isolate, str], None] | None = None
         self.on_drained: Callable[[Isolate], None] | None = None
-        self.on_runaway: Callable[[float], None] | None = None
+        self.on_runaway: Callable[[Isolate, float], None] | None = None
         self._own_lines = 0
         self._ear = Ear(self._receive, self._caught_lying)
         self._transport: asyncio.Transport | None = None

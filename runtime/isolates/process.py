@@ -17,12 +17,11 @@ import time
 from contextlib import suppress
 
 from runtime.limits import GUEST_STDERR
+from runtime.machine import processors
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # Where in a process's `stat` the processor stands that it ran on last, counted from its state.
 _PROCESSOR = 36
-# That the host may use, and so every process that it starts. It never restricts itself.
-PROCESSORS = frozenset(os.sched_getaffinity(0))
 
 
 class IsolateProcess:
@@ -37,7 +36,7 @@ class IsolateProcess:
         # The kernel's name for a process's CPU clock: the pid's complement, and 2 for "all its threads".
         self._clock = (~pid << 3) | 2
         self._cpu = 0.0
-        self._kept_to = PROCESSORS
+        self._kept_to = processors.ALL
         self._words = b""
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._closed = False
@@ -72,18 +71,18 @@ class IsolateProcess:
             self.keep_to(frozenset({int(stat[_PROCESSOR])}))
         return self._kept_to
 
-    def keep_to(self, processors: frozenset[int]) -> None:
-        """Let it run on these and on no other, until told otherwise.
+    def keep_to(self, places: frozenset[int]) -> None:
+        """Let it run on these processors and on no other, until told otherwise.
 
         A courtesy to everybody else: where the kernel refuses it (an isolate of another user, without
         ``CAP_SYS_NICE``) it runs where it did.
         """
-        if processors != self._kept_to and not self._closed:
+        if places != self._kept_to and not self._closed:
             with suppress(OSError):
                 # By the pidfd first: a pid could be another process by now.
                 signal.pidfd_send_signal(self.pidfd, 0)
-                os.sched_setaffinity(self.pid, processors)
-                self._kept_to = processors
+                os.sched_setaffinity(self.pid, places)
+                self._kept_to = places
 
     def interrupt(self) -> None:
         """Ask it to stop what it is running just now (SIGUSR1)."""

@@ -10,9 +10,10 @@ Rules
 2. The isolate next: what is neither ended nor answered `STOP_GRACE` later is killed.
 3. Who burns for longer than a tick is held to one processor until it answers; on probation, before that. The kernel
    would move it to each that is idle for a moment, and who wakes there next would wait behind it for up to 4 ms.
-4. Everybody else that has something to do keeps off that processor, while there is another. Who is idle is not told
-   before it has something to do: there may be a thousand.
-5. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
+4. Everybody else that has something to do keeps off that processor, while there is another, and so does the host. Who
+   is idle is not told before it has something to do: there may be a thousand.
+5. Where a runaway was, they keep off for `_AGAIN` more: it is likely to be called again, and begins where it ended.
+6. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ from collections.abc import Callable, Iterable
 
 from runtime import limits
 from runtime.isolates.isolate import Isolate
-from runtime.isolates.process import PROCESSORS
 from runtime.isolates.traffic import CROWD
+from runtime.machine import processors
 from runtime.ports import Clock
 from runtime.protocol.messages import Failure, Reason
 
@@ -33,6 +34,8 @@ _SLEEP = limits.TURN_SLEEP / 1000
 _QUIET = 1.0
 # Of one processor: what a turn that is held must get.
 _MOST = 0.5
+# Seconds. The next isolate of who ran away is forked and has loaded its bundle long before.
+_AGAIN = 0.5
 _GRACE = limits.STOP_GRACE / 1000
 # An isolate in the middle of a turn for so long gets no new call while there is another choice.
 STUCK = 0.05
@@ -45,6 +48,7 @@ class Watchdog:
         self._clock = clock
         self._isolates = isolates
         self._number = 0
+        self._taken: dict[int, float] = {}  # by runaways: processors, and until when
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -60,7 +64,7 @@ class Watchdog:
         for isolate in busy:
             self._watch_deadlines(isolate, now)
             self._watch_turn(isolate, now)
-        _choose_places([isolate for isolate in busy if isolate.lost is None], now)
+        self._choose_places([isolate for isolate in busy if isolate.lost is None], now)
 
     def _watch_deadlines(self, isolate: Isolate, now: float) -> None:
         for conversation in list(isolate.conversations.values()):
@@ -100,21 +104,24 @@ class Watchdog:
         elif isolate.asleep and silence > _SLEEP:
             _interrupt(isolate, now, f"slept for more than {limits.TURN_SLEEP} ms without an await")
 
-
-def _choose_places(isolates: Iterable[Isolate], now: float) -> None:
-    taken: frozenset[int] = frozenset()
-    others: list[Isolate] = []
-    for isolate in isolates:
-        if _is_to_be_held(isolate, now):
+    def _choose_places(self, isolates: Iterable[Isolate], now: float) -> None:
+        others: list[Isolate] = []
+        burning: frozenset[int] = frozenset()
+        for isolate in isolates:
+            if not _is_to_be_held(isolate, now):
+                others.append(isolate)
+                continue
             # Who cannot be held is everywhere, and nobody keeps off. Who is on probation and only waits takes nothing.
             where = isolate.process.hold()
             if isolate.burns:
-                taken |= where
-        else:
-            others.append(isolate)
-    left = PROCESSORS - taken or PROCESSORS
-    for isolate in others:
-        isolate.process.keep_to(left)
+                burning |= where
+                if now < isolate.held_until:
+                    self._taken |= dict.fromkeys(where, now + _AGAIN)
+        self._taken = {processor: until for processor, until in self._taken.items() if until > now}
+        left = processors.ALL - burning - self._taken.keys() or processors.ALL
+        for isolate in others:
+            isolate.process.keep_to(left)
+        processors.keep_to(left)
 
 
 def _is_to_be_held(isolate: Isolate, now: float) -> bool:
@@ -129,7 +136,7 @@ def _is_to_be_held(isolate: Isolate, now: float) -> bool:
 def _interrupt(isolate: Isolate, now: float, charge: str) -> None:
     isolate.interrupted_at, isolate.charge = now, charge
     if isolate.on_runaway is not None:
-        isolate.on_runaway(now)
+        isolate.on_runaway(isolate, now)
     # What was interrupted anywhere may have left the tenant's objects half changed.
     isolate.retiring = True
     isolate.process.interrupt()

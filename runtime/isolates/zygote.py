@@ -29,6 +29,7 @@ import msgspec
 
 from runtime.errors import IsolateLost, Overloaded, SandboxUnavailable
 from runtime.isolates.process import IsolateProcess
+from runtime.machine import processors
 from runtime.protocol.forking import Exited, Fork, Forked, Layer, Prepared, Refused, Requirement, ZygoteMessage
 
 _FORKS = 1000
@@ -293,6 +294,7 @@ def _environment(hash_seed: int) -> dict[str, str]:
 def _spawn(command: list[str], environment: dict[str, str], control: int) -> "subprocess.Popen[bytes]":
     # A process group of its own: Ctrl-C reaches the host only. No session of its own: there, its niceness would not
     # count against ours.
+    processors.leave_free()
     return subprocess.Popen(
         command,
         env=environment,

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,9 +14,10 @@ from runtime.invocation import Deployment, Version
 from runtime.isolates.crew import PROBATION
 from runtime.isolates.isolate import Isolate
 from runtime.isolates.pool import Pool, PoolSettings
-from runtime.isolates.process import PROCESSORS
-from runtime.isolates.watchdog import TICK, Watchdog
+from runtime.isolates.watchdog import _AGAIN, TICK, Watchdog
 from runtime.isolates.zygote import Zygote
+from runtime.machine import processors as machine
+from runtime.machine.processors import ALL as PROCESSORS
 from runtime.names import DeploymentName, VersionNumber
 from runtime.protocol.declaration import Declaration
 from runtime.protocol.messages import Load
@@ -81,8 +85,9 @@ class HandClock:
 class House:
     """One zygote, and a watchdog that ticks when it is told to."""
 
-    def __init__(self, zygote: Zygote) -> None:
+    def __init__(self, zygote: Zygote, guest: Path) -> None:
         self.zygote = zygote
+        self.guest = guest
         self.clock = HandClock()
         sizes = PoolSettings(isolates=4, isolates_per_deployment=2, spares=0)
         self.pool = Pool(zygote, sizes, self.clock, lambda name, line: None, lambda name, reason: None)
@@ -146,9 +151,10 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     path.write_text(GUEST)
     zygote = Zygote(guest=str(path))
     await zygote.start()
-    house = House(zygote)
+    house = House(zygote, path)
     yield house
     await house.close()
+    machine.keep_to(PROCESSORS)
     await zygote.stop()
 
 
@@ -219,15 +225,16 @@ async def test_after_a_runaway_all_isolates_of_its_version_are_on_probation(hous
     await house.load(guilty, ENDLESS)
     house.ask()
     await house.until(lambda: guilty.interrupted_at is not None, house.watchdog.tick)
-    assert is_held(other) and not is_held(neighbour)
+    place = guilty.process.hold()  # it is gone by now: this is what was seen last
+    assert len(place) == 1 and processors(other) == place and not is_held(neighbour)
     fresh = await house.pool.alone(Deployment(name, version, {}), version)
-    assert is_held(fresh)
+    assert processors(fresh) == place
 
 
 async def test_probation_ends(house: House) -> None:
     isolate = await house.acquire(AT_ONCE)
     assert isolate.on_runaway is not None
-    isolate.on_runaway(house.clock.monotonic())
+    isolate.on_runaway(isolate, house.clock.monotonic())
     assert is_held(isolate)
     await house.load(isolate, MANY)
     house.watchdog.tick()
@@ -243,6 +250,62 @@ async def test_others_that_have_something_to_do_keep_off_who_burns_for_so_long(h
     burning.end("enough")
     house.watchdog.tick()
     assert processors(other) == PROCESSORS
+
+
+async def test_every_thread_of_the_host_keeps_off_too_and_comes_back(house: House) -> None:
+    enough = threading.Event()
+    before = threading.Thread(target=enough.wait)
+    before.start()
+    burning = await house.burning()
+    meanwhile = threading.Thread(target=enough.wait)
+    meanwhile.start()
+    threads = [0, before.native_id or 0, meanwhile.native_id or 0]
+    left = PROCESSORS - processors(burning)
+    kept = [os.sched_getaffinity(thread) for thread in threads]
+    burning.end("enough")
+    house.watchdog.tick()
+    back = [os.sched_getaffinity(thread) for thread in threads]
+    enough.set()
+    assert kept == [left, left, left] and back == [PROCESSORS, PROCESSORS, PROCESSORS]
+
+
+async def test_what_is_started_meanwhile_may_run_everywhere(house: House) -> None:
+    command = [sys.executable, "-c", "import os; print(len(os.sched_getaffinity(0)))"]
+    await house.burning()
+    inherited = subprocess.check_output(command)
+    machine.leave_free()
+    free = subprocess.check_output(command)
+    house.watchdog.tick()
+    assert int(inherited) < int(free) == len(PROCESSORS) and os.sched_getaffinity(0) != PROCESSORS
+
+
+async def test_a_zygote_started_meanwhile_may_run_everywhere(house: House) -> None:
+    await house.burning()
+    fresh = Zygote(guest=str(house.guest))
+    try:
+        await fresh.start()
+        process = await fresh.fork()
+        assert os.sched_getaffinity(process.pid) == PROCESSORS
+        process.kill()
+        await process.exit_status()
+        process.close()
+    finally:
+        await fresh.stop()
+
+
+async def test_where_a_runaway_was_nobody_goes_for_a_while(house: House) -> None:
+    other, _ = await house.loading(AT_LEISURE)
+    burning = await house.burning()
+    burning.held_until = house.clock.monotonic() + PROBATION
+    house.watchdog.tick()
+    taken = processors(burning)
+    burning.end("enough")
+    house.clock.at += _AGAIN / 2
+    house.watchdog.tick()
+    assert processors(other) == os.sched_getaffinity(0) == PROCESSORS - taken
+    house.clock.at += _AGAIN
+    house.watchdog.tick()
+    assert processors(other) == os.sched_getaffinity(0) == PROCESSORS
 
 
 async def test_who_is_idle_is_told_where_it_may_go_when_it_has_something_to_do(house: House) -> None:

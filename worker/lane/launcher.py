@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from runtime.errors import IsolateLost, Overloaded, SandboxUnavailable
+from runtime.machine import processors
 from runtime.protocol.forking import Layer, Requirement
 from runtime.protocol.lanes import Open, Prepared
 from worker.lane.launching import LaneProcess, Launch, Line, file_of
@@ -151,6 +152,7 @@ class Launcher:
 
 
 def _spawn(control: int) -> "subprocess.Popen[bytes]":
+    processors.leave_free()
     # A process group of its own: Ctrl-C reaches the host only.
     return subprocess.Popen(
         [sys.executable, "-P", "-s", "-m", "runtime.sandbox.lane.launcher", "--control", str(control)],

@@ -26,6 +26,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from runtime import limits
+from runtime.machine import processors
 from worker.packages import limiting
 from worker.packages.settling import measure
 
@@ -106,6 +107,7 @@ class Tools:
     async def _started(self, folder: Path, command: Sequence[str]) -> AsyncIterator[Process]:
         home = folder / "home"
         home.mkdir(exist_ok=True)
+        processors.leave_free()
         process = await asyncio.create_subprocess_exec(
             *_limited(self.python),
             *command,

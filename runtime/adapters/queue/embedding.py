@@ -30,6 +30,7 @@ from redis.exceptions import RedisError
 
 from runtime.adapters.queue.connecting import loop_client
 from runtime.errors import Overloaded
+from runtime.machine import processors
 
 log = logging.getLogger("warren.queue")
 
@@ -156,6 +157,7 @@ class _Child:
         (self._folder / "redis.log").unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
         # A process group of its own: Ctrl-C reaches us only, and we still need it then.
+        processors.leave_free()
         self._process = subprocess.Popen(
             self._command,
             env={"LANG": "C.UTF-8"},

@@ -1,0 +1,36 @@
+"""On which processors does this process run?
+
+On all that it was given, unless somebody burns on one: then every thread of it keeps off, because what wakes there
+would wait behind the burning for up to a tick of the kernel (4 ms). Knows nothing of who burns.
+
+Rules
+1. `ALL` is read once, before anything was changed.
+2. Threads and processes inherit where their creator may run. Threads are called back with all others; who starts a
+   process that lasts calls `leave_free` first, for nobody would call that back.
+"""
+
+import os
+from contextlib import suppress
+
+# That this process may use, and so everything that it starts.
+ALL = frozenset(os.sched_getaffinity(0))
+
+_kept_to = ALL
+
+
+def keep_to(processors: frozenset[int]) -> None:
+    """Run on these and on no other, until told otherwise. For the thread of the event loop only."""
+    global _kept_to
+    if processors == _kept_to:
+        return
+    _kept_to = processors
+    # This thread first: those that it starts meanwhile are right from the beginning.
+    os.sched_setaffinity(0, processors)
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread), processors)
+
+
+def leave_free() -> None:
+    """What is started in this turn of the loop may run everywhere."""
+    keep_to(ALL)
