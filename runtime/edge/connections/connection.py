@@ -22,14 +22,16 @@ import logging
 import os
 from typing import Any, cast
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from httptools import HttpParserError, HttpParserUpgrade, parse_url
 from uvicorn._types import ASGIVersions
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from runtime import limits
-from runtime.edge.connections.cork import Cork
+from runtime.edge.connections.cork import Cork, Outbox
 from runtime.edge.connections.cycle import Cycle
 from runtime.edge.sync.socket import Socket
 
@@ -39,6 +41,8 @@ KEEP_ALIVE = 75.0  # seconds; longer than proxies keep a connection, so that it 
 
 GRACE = 10  # seconds that open requests have when the server stops
 _LINGER = 5.0  # seconds for a client to read its answer and close
+# By what all connections of one server share.
+_outboxes: WeakKeyDictionary[ServerState, Outbox] = WeakKeyDictionary()
 
 
 class _Refused(Exception):
@@ -57,7 +61,7 @@ class Connection(HttpToolsProtocol):
         """A client has connected."""
         super().connection_made(transport)
         self._begins = getattr(self.app, "begin", None)
-        self._cork = Cork(transport, self.loop)
+        self._cork = Cork(transport, self._outbox())
         self.transport = self._cork  # type: ignore[assignment]  # it is one in all that is used of it
         self._in_head = False
         self._chunk = 0
@@ -69,6 +73,12 @@ class Connection(HttpToolsProtocol):
         self._leaves_at: float | None = None
         self._begun: Cycle | None = None
         self._look = self.loop.call_later(self.idle / 4, self._look_at_the_clock)
+
+    def _outbox(self) -> Outbox:
+        outbox = _outboxes.get(self.server_state)
+        if outbox is None:
+            outbox = _outboxes[self.server_state] = Outbox(self.loop)
+        return outbox
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client, or we, have closed."""
@@ -213,7 +223,6 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer has been written; uvicorn's own keep-alive timer is not needed."""
-        self._cork.flush()
         self.server_state.total_requests += 1
         self._last = self.loop.time()
         if self.transport.is_closing():
