@@ -19,10 +19,10 @@ class Transport(asyncio.Transport):
     def __init__(self, name: str, told: list[tuple[str, bytes]]) -> None:
         super().__init__()
         self.name, self.told = name, told
-        self.closed = False
+        self.closed = self.broken = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.closed:
+        if self.broken or self.closed:
             raise RuntimeError("the handler is closed")
         self.told.append((self.name, bytes(data)))
 
@@ -96,6 +96,35 @@ async def test_a_client_that_leaves_in_this_turn_takes_nobody_elses_answer_along
     row.corks[1].abort()
     await asyncio.sleep(0)
     assert row.told == [("2", b"answer")]
+
+
+async def test_one_connections_trouble_is_nobody_elses(row: Row) -> None:
+    for cork in row.corks:
+        cork.write(b"answer")
+    row.transports[0].broken = True
+    await asyncio.sleep(0)
+    assert row.told == [("1", b"answer"), ("2", b"answer")] and row.transports[0].closed
+    row.corks[1].write(b"more")
+    await asyncio.sleep(0)
+    assert row.told[2:] == [("1", b"more")]
+
+
+async def test_who_is_alone_does_not_wait_for_the_end_of_the_turn(row: Row) -> None:
+    first, second, _ = row.corks
+    for number in range(2):
+        first.write(b"%d" % number)
+        first.send(b"!")
+        assert row.told[number:] == [("0", b"%d!" % number)]
+        await asyncio.sleep(0)
+    first.send(b"2!")
+    second.send(b"2!")
+    await asyncio.sleep(0)
+    assert row.told[2:] == [("0", b"2!"), ("1", b"2!")]
+    first.send(b"3!")  # the last turn was not his alone
+    assert len(row.told) == 4
+    await asyncio.sleep(0)
+    first.send(b"4!")
+    assert row.told[4:] == [("0", b"3!"), ("0", b"4!")]
 
 
 async def test_of_very_many_the_first_do_not_wait_for_the_last() -> None:

@@ -74,7 +74,7 @@ class Cycle(RequestResponseCycle):
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         date = [b"%b: %b\r\n" % pair for pair in self.default_headers]
-        self._cork.write(b"".join((STATUS_LINE[status], *date, head, body)))
+        self._cork.send(b"".join((STATUS_LINE[status], *date, head, body)))
         if self._event is not None:
             self._event.set()
         on_response, self.on_response = self.on_response, _nothing  # it holds the connection, which holds us
