@@ -19,15 +19,17 @@ _kept_to = ALL
 
 
 def keep_to(processors: frozenset[int]) -> None:
-    """Run on these and on no other, until told otherwise. For the thread of the event loop only."""
+    """Run on these and on no other, until told otherwise. For the thread of the event loop only.
+
+    A courtesy: where the kernel refuses it, everything runs where it did.
+    """
     global _kept_to
     if processors == _kept_to:
         return
     _kept_to = processors
     # This thread first: those that it starts meanwhile are right from the beginning.
-    os.sched_setaffinity(0, processors)
-    for thread in os.listdir("/proc/self/task"):
-        with suppress(ProcessLookupError):  # it has just ended
+    for thread in ("0", *os.listdir("/proc/self/task")):
+        with suppress(OSError):  # it has just ended, or somebody took these processors away from us
             os.sched_setaffinity(int(thread), processors)
 
 

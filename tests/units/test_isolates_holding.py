@@ -293,6 +293,14 @@ async def test_a_zygote_started_meanwhile_may_run_everywhere(house: House) -> No
         await fresh.stop()
 
 
+def test_processors_that_were_taken_away_are_no_error() -> None:
+    nowhere = frozenset({max(PROCESSORS) + 1000})
+    machine.keep_to(nowhere)
+    stayed = os.sched_getaffinity(0)
+    machine.keep_to(PROCESSORS)
+    assert stayed == PROCESSORS
+
+
 async def test_where_a_runaway_was_nobody_goes_for_a_while(house: House) -> None:
     other, _ = await house.loading(AT_LEISURE)
     burning = await house.burning()
