@@ -57,7 +57,8 @@ class _Line:
                 if convoy is not None:
                     await (convoy.landed if alone or convoy.is_for_one else convoy.is_open).wait()
                 begin = partial(self._transactions.store.snapshot, self._name)
-                convoy = self._convoy = Convoy(begin, convoy, self._spots, 1 if alone else MEMBERS)
+                room = 1 if alone else MEMBERS
+                convoy = self._convoy = Convoy(begin, convoy, self._spots, room, self._transactions.clock.now)
             return convoy.place()
 
 

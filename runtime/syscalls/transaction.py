@@ -57,7 +57,7 @@ class Transactions:
         self, store: DocumentStore, clock: Clock, secret: bytes | None = None, agenda: Agenda | None = None
     ) -> None:
         self.store = store
-        self._clock = clock
+        self.clock = clock
         self._agenda = agenda
         self.listeners: list[Callable[[DeploymentName, Sequence[Write]], None]] = []
         self.random = RandomBytes()
@@ -67,11 +67,11 @@ class Transactions:
 
     async def begin(self, name: DeploymentName) -> "Transaction":
         """A transaction that sees everything that anybody was told is committed."""
-        return Transaction(self, name, await self.store.snapshot(name), self._clock.now())
+        return Transaction(self, name, await self.store.snapshot(name), self.clock.now())
 
     def at(self, name: DeploymentName, moment: Snapshot) -> "Transaction":
         """A transaction that sees what ``moment`` shows, whose holder keeps it."""
-        return Transaction(self, name, moment.share(), self._clock.now())
+        return Transaction(self, name, moment.share(), self.clock.now())
 
     def note(self, name: DeploymentName, writes: Sequence[Write]) -> None:
         """These writes are durable: whoever does what is due is told of it, and whoever listens."""
@@ -292,8 +292,12 @@ class Transaction:
         return id.text
 
     def new_document(self, table: int) -> tuple[DocumentId, float]:
-        """The id and the creation time of a document that is about to be added."""
-        self._creation_time = max(self.now, math.nextafter(self._creation_time, math.inf))
+        """The id and the creation time of a document that is about to be added: later than that of any it has seen."""
+        place = self._place
+        seen = self._creation_time if place is None else max(self._creation_time, place.latest)
+        self._creation_time = max(self.now, math.nextafter(seen, math.inf))
+        if place is not None:
+            place.latest = self._creation_time
         return make_document_id(table, self._origin.random.next()), self._creation_time
 
     async def patch(self, id: str, fields: Document, removed: list[str]) -> None:

@@ -39,7 +39,7 @@ class Convoy:
     """Mutations that share one commit, above one moment, which it begins and ends.
 
     It opens when the ``previous`` one has landed, and sees what that wrote. Who is in it already has until then begun,
-    and read nothing. ``room`` is for how many.
+    and read nothing. ``room`` is for how many, ``now`` the clock that documents are dated by.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Convoy:
         previous: "Convoy | None" = None,
         spots: Spots | None = None,
         room: int = MEMBERS,
+        now: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.moment: Snapshot | None = None
         # Tables that exist, as is known before there is a moment.
@@ -67,7 +68,8 @@ class Convoy:
         self._patience: asyncio.TimerHandle | None = None
         self.is_open = asyncio.Event()  # or will never be
         self._failure: Exception | None = None
-        self._opening = self._loop.create_task(self._open(begin, previous))
+        self.latest = 0.0  # the creation time of nothing that is there, or has joined, is later
+        self._opening = self._loop.create_task(self._open(begin, previous, now))
         self._landing: asyncio.Task[None] | None = None
 
     async def opened(self) -> Snapshot:
@@ -113,6 +115,7 @@ class Convoy:
         self._reads.update(reads)
         joined: asyncio.Future[KeyRange | int] = self._loop.create_future()
         self._members.append(joined)
+        self.latest = max(self.latest, member.latest)
         return joined
 
     def leave(self, place: "Place") -> None:
@@ -132,14 +135,18 @@ class Convoy:
                 place.is_done.set()
             self._landing = self._loop.create_task(self._commit())
 
-    async def _open(self, begin: Callable[[], Awaitable[Snapshot]], previous: "Convoy | None") -> None:
+    async def _open(
+        self, begin: Callable[[], Awaitable[Snapshot]], previous: "Convoy | None", now: Callable[[], float]
+    ) -> None:
         if previous is not None:
             await previous.landed.wait()
+            self.latest = previous.latest
         try:
             self.moment = await begin()
         except Exception as error:
             self._failure = error
         else:
+            self.latest = max(self.latest, now())
             for place in self._running:
                 place.enter(self.moment)
         self.is_open.set()
@@ -154,7 +161,8 @@ class Convoy:
             self.landed.set()
             # Those of the next convoy begin first: they have further to go than an answer has.
             await asyncio.sleep(0)
-            self._tell(done)
+            for member in self._waiting():
+                member.set_result(done)
         except Exception as error:
             for member in self._waiting():
                 member.set_exception(error)
@@ -166,10 +174,6 @@ class Convoy:
             return await moment.commit(self._reads, writes)
         moment.release()
         return moment.position
-
-    def _tell(self, done: KeyRange | int) -> None:
-        for member in self._waiting():
-            member.set_result(done)
 
     def _waiting(self) -> Iterator["asyncio.Future[KeyRange | int]"]:
         return (member for member in self._members if not member.done())
@@ -191,6 +195,7 @@ class Place:
         # Its own: what another one made is there for it only as far as it has read it, and met.
         self.tables = dict(convoy.tables)
         self.met = False  # something that another one wrote
+        self.latest = 0.0  # as the convoy's, of what was there, and of what it and all whom it has seen have added
         self.stayed_behind = False
         self.is_done = asyncio.Event()  # nobody need wait for it any more
         self._convoy = convoy
@@ -210,7 +215,7 @@ class Place:
 
     def enter(self, moment: Snapshot) -> None:
         """The convoy is open, above this moment."""
-        self._moment, self.position = moment.share(), moment.position
+        self._moment, self.position, self.latest = moment.share(), moment.position, self._convoy.latest
         self.tables.update(moment.tables)
 
     # --- while it runs ------------------------------------------------------------------------------------------------
@@ -300,6 +305,7 @@ class Place:
         entries, versions = self._convoy.versions.within(span, self._is_visible)
         ahead = frozenset(version for version in versions if version.joined is None)
         self._ahead |= ahead
+        self.latest = max([self.latest, *(version.author.latest for version in versions)])
         self._reads.append(_Read(span, self._convoy.members, ahead))
         return entries
 
