@@ -10,13 +10,15 @@ Rules
 2. The isolate next: what is neither ended nor answered `STOP_GRACE` later is killed.
 3. Who burns for longer than a tick is held to one processor until it answers; on probation, before that. The kernel
    would move it to each that is idle for a moment, and who wakes there next would wait behind it for up to 4 ms.
-4. Everybody else that has something to do keeps off that processor, while there is another, and so does the host. Who
-   is idle is not told before it has something to do: there may be a thousand.
-5. Where a runaway was, they keep off for `_AGAIN` more: it is likely to be called again, and begins where it ended.
-6. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
+4. Everybody else that has something to do keeps off that processor, and so does the host, while half of all are left.
+   Who is idle is not told before it has something to do: there may be a thousand.
+5. Where one was interrupted, they keep off for `_AGAIN` more: it is likely to be called again, and begins there.
+6. A look that fails is logged, and is not the last one.
+7. A quiet isolate is asked once a second, and no more: waiting costs next to nothing.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 
 from runtime import limits
@@ -25,6 +27,8 @@ from runtime.isolates.traffic import CROWD
 from runtime.machine import processors
 from runtime.ports import Clock
 from runtime.protocol.messages import Failure, Reason
+
+log = logging.getLogger("warren.isolates")
 
 TICK = 0.02
 # A tick in which less than this much CPU was burnt cannot be part of a turn that burns too much.
@@ -52,9 +56,15 @@ class Watchdog:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        while True:
-            await asyncio.sleep(TICK)
-            self.tick()
+        try:
+            while True:
+                await asyncio.sleep(TICK)
+                try:
+                    self.tick()
+                except Exception:
+                    log.exception("looking at the isolates failed")
+        finally:
+            processors.leave_free()
 
     def tick(self) -> None:
         """Look once at every isolate that has something to do."""
@@ -113,12 +123,14 @@ class Watchdog:
                 continue
             # Who cannot be held is everywhere, and nobody keeps off. Who is on probation and only waits takes nothing.
             where = isolate.process.hold()
-            if isolate.burns:
+            if isolate.burns and len(where) == 1:
                 burning |= where
-                if now < isolate.held_until:
+                if isolate.interrupted_at is not None:
                     self._taken |= dict.fromkeys(where, now + _AGAIN)
         self._taken = {processor: until for processor, until in self._taken.items() if until > now}
-        left = processors.ALL - burning - self._taken.keys() or processors.ALL
+        left = processors.ALL - burning - self._taken.keys()
+        if 2 * len(left) < len(processors.ALL):
+            left = processors.ALL
         for isolate in others:
             isolate.process.keep_to(left)
         processors.keep_to(left)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -293,6 +294,48 @@ async def test_a_zygote_started_meanwhile_may_run_everywhere(house: House) -> No
         await fresh.stop()
 
 
+async def test_who_is_on_probation_and_burns_a_little_is_avoided_no_longer_than_that(house: House) -> None:
+    other, _ = await house.loading(AT_LEISURE)
+    burning = await house.burning()
+    burning.held_until = house.clock.monotonic() + PROBATION
+    house.watchdog.tick()
+    avoided = PROCESSORS - processors(other)
+    burning.end("enough")
+    house.watchdog.tick()
+    assert avoided and processors(other) == os.sched_getaffinity(0) == PROCESSORS
+
+
+async def test_a_watchdog_lives_on_without_a_free_descriptor_and_lets_the_host_go_in_the_end(house: House) -> None:
+    burning = await house.burning()
+    running = asyncio.create_task(house.watchdog.run())
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.listdir("/proc/self/task")
+        machine.keep_to(PROCESSORS)
+        await asyncio.sleep(3 * TICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    await house.until(lambda: os.sched_getaffinity(0) == PROCESSORS - processors(burning))
+    running.cancel()
+    await asyncio.wait({running})
+    assert running.cancelled() and os.sched_getaffinity(0) == PROCESSORS
+
+
+async def test_a_look_that_fails_is_not_the_last(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    looks: list[int] = []
+
+    def isolates() -> list[Isolate]:
+        looks.append(1)
+        raise RuntimeError("no isolates")
+
+    running = asyncio.create_task(Watchdog(house.clock, isolates).run())
+    await house.until(lambda: len(looks) > 2)
+    running.cancel()
+    assert "looking at the isolates failed" in caplog.text
+
+
 def test_processors_that_were_taken_away_are_no_error() -> None:
     nowhere = frozenset({max(PROCESSORS) + 1000})
     machine.keep_to(nowhere)
@@ -304,7 +347,7 @@ def test_processors_that_were_taken_away_are_no_error() -> None:
 async def test_where_a_runaway_was_nobody_goes_for_a_while(house: House) -> None:
     other, _ = await house.loading(AT_LEISURE)
     burning = await house.burning()
-    burning.held_until = house.clock.monotonic() + PROBATION
+    burning.interrupted_at = house.clock.monotonic()
     house.watchdog.tick()
     taken = processors(burning)
     burning.end("enough")

@@ -89,6 +89,10 @@ class Connection(HttpToolsProtocol):
             self._begun.ring()
         super().connection_lost(exc)
 
+    def eof_received(self) -> None:
+        """The client sends nothing more, and gets what was written before that."""
+        self._cork.flush()
+
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
         if self._leaves_at is not None:
@@ -253,6 +257,7 @@ class Connection(HttpToolsProtocol):
         """Answer in the application's place, and close."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False  # nothing is said after this
             self.cycle.ring()
         status, code, message = self._refusal
         body = json.dumps({"code": code, "message": message}).encode()

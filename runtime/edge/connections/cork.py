@@ -6,7 +6,7 @@ measured with 32 connections, a sixth of the time that a small request takes. Wh
 Knows bytes only.
 
 Rules
-1. What is written in one turn leaves in this turn, in the order in which it was written.
+1. What is written in one turn leaves at its end, in the order in which it was written.
 2. One connection's trouble is nobody else's.
 """
 
