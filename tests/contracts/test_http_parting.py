@@ -23,7 +23,7 @@ async def served(app: App) -> AsyncIterator[socket.socket]:
         config = listen(app, host="127.0.0.1", port=listener.getsockname()[1])
         config.lifespan = "off"
         server = uvicorn.Server(config)
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # they are the tests'
+        server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]  # they are the tests'
         serving = asyncio.create_task(server.serve([listener]))
         with socket.create_connection(listener.getsockname(), timeout=10) as client:
             yield client
