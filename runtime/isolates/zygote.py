@@ -292,9 +292,9 @@ def _environment(hash_seed: int) -> dict[str, str]:
 
 
 def _spawn(command: list[str], environment: dict[str, str], control: int) -> "subprocess.Popen[bytes]":
+    processors.leave_free()
     # A process group of its own: Ctrl-C reaches the host only. No session of its own: there, its niceness would not
     # count against ours.
-    processors.leave_free()
     return subprocess.Popen(
         command,
         env=environment,

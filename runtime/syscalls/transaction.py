@@ -292,9 +292,9 @@ class Transaction:
         return id.text
 
     def new_document(self, table: int) -> tuple[DocumentId, float]:
-        """The id and the creation time of a document that is about to be added: later than that of any it has seen."""
+        """The id and the creation time of a document that is about to be added: later than that of any seen here."""
         place = self._place
-        seen = self._creation_time if place is None else max(self._creation_time, place.latest)
+        seen = self._creation_time if place is None else place.latest
         self._creation_time = max(self.now, math.nextafter(seen, math.inf))
         if place is not None:
             place.latest = self._creation_time

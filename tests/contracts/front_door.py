@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import uvicorn
-
 from runtime.edge.app import App, Door, House
 from runtime.edge.connections.connection import Connection, listen
 from runtime.edge.files.door import FileDoor
@@ -34,6 +32,7 @@ from runtime.protocol.declaration import (
 )
 from runtime.protocol.messages import HeaderList
 from runtime.syscalls.settling.tickets import Ticket
+from tests.contracts.serving import serving
 
 NAME = DeploymentName("happy-otter-123")
 KEY = "Convex happy-otter-123|secret"
@@ -301,16 +300,8 @@ async def opened(
     hall, names, journal = Hall(), Names(deployment(declaration)), Journal()
     house = House(hall, names, journal, Midnight(), admits, identify, details, "0.0.1", files=files)
     door = Door(house, addresses or Addresses("site.localhost", "cloud.localhost"), listener, fallback)
-    server = uvicorn.Server(listen(door, host="127.0.0.1", port=0, connection=connection))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of uvicorn before 0.29
-    serving = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0)
-    try:
-        yield Front(hall, names, journal, server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = True
-        await serving
+    async with serving(listen(door, host="127.0.0.1", port=0, connection=connection)) as port:
+        yield Front(hall, names, journal, port)
 
 
 def paused(front: Front) -> None:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from runtime.adapters.logs.memory import MemoryLogs
@@ -36,6 +35,7 @@ from runtime.syscalls.reading.spans import Bounds
 from runtime.syscalls.settling.tickets import Ticket, Tickets
 from runtime.syscalls.transaction import Transaction, Transactions
 from tests.contracts.front_door import KEY, NAME, Names, Reply, admits, function
+from tests.contracts.serving import serving
 
 HOST = f"{NAME}.cloud.localhost"
 ADMIN_KEY = KEY.partition(" ")[2]
@@ -241,16 +241,9 @@ async def opened(details: Details = Details.SHOW, default: DeploymentName | None
     queries = Queries(observer.observe, Moments(store))
     house = House(functions, names, logs, clock, admits, identify, details, "0.0.1", queries, live, steward)
     door = Door(house, Addresses("site.localhost", "cloud.localhost", default), Listener.MAIN)
-    server = uvicorn.Server(listen(door, host="127.0.0.1", port=0))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of uvicorn before 0.29
-    serving = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0)
     try:
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Cloud(port, names, functions, live, logs, clock, steward)
+        async with serving(listen(door, host="127.0.0.1", port=0)) as port:
+            yield Cloud(port, names, functions, live, logs, clock, steward)
     finally:
-        server.should_exit = True
-        await serving
         queries.moments.end()
         await store.close()

@@ -1,17 +1,16 @@
 """Do the last words of a connection arrive, when the client has stopped speaking or was refused?"""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 import uvloop
 
 from runtime.edge.connections.connection import listen
+from tests.contracts.serving import serving
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -19,16 +18,11 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 @asynccontextmanager
 async def served(app: App) -> AsyncIterator[socket.socket]:
     """A client that is connected to a server of this application."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = listen(app, host="127.0.0.1", port=listener.getsockname()[1])
-        config.lifespan = "off"
-        server = uvicorn.Server(config)
-        server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]  # they are the tests'
-        serving = asyncio.create_task(server.serve([listener]))
-        with socket.create_connection(listener.getsockname(), timeout=10) as client:
+    config = listen(app, host="127.0.0.1", port=0)
+    config.lifespan = "off"
+    async with serving(config) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
             yield client
-        server.should_exit = server.force_exit = True
-        await serving
 
 
 def test_who_stops_speaking_while_the_answer_is_made_gets_it() -> None:

@@ -7,6 +7,7 @@ from runtime.ports import Order
 from runtime.protocol import values
 from runtime.syscalls.convoys.convoy import Convoy
 from runtime.syscalls.reading.spans import Bounds
+from runtime.syscalls.schemas.tables import FIRST_TABLE
 from runtime.syscalls.transaction import Transaction, Transactions
 from tests.units.convoy_house import NAME, StoppedClock
 
@@ -61,3 +62,19 @@ async def test_what_is_added_is_later_than_the_convoy_before_where_the_clock_sto
             added.append(values.decode(await transaction.get(id) or b"")["_creationTime"])
         await transaction.commit()
     assert added == sorted(set(added))
+
+
+async def test_what_is_added_before_there_is_a_moment_is_earlier_than_what_comes_after() -> None:
+    store, clock = MemoryDocuments(), StoppedClock()
+    ahead = Convoy(partial(store.snapshot, NAME))
+    first = ahead.place()
+    await ahead.opened()
+    convoy = Convoy(partial(store.snapshot, NAME), ahead, now=clock.now)
+    transaction = Transaction(Transactions(store, clock), NAME, convoy.place(), clock.now())
+    dates = [transaction.new_document(FIRST_TABLE)[1] for _ in range(3)]
+    assert convoy.moment is None
+    first.give_way()
+    await convoy.opened()
+    dates.append(transaction.new_document(FIRST_TABLE)[1])
+    transaction.abandon()
+    assert dates == sorted(set(dates))

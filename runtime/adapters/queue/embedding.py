@@ -156,8 +156,8 @@ class _Child:
         """Start the process; ``_ended`` is set when it has ended."""
         (self._folder / "redis.log").unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
-        # A process group of its own: Ctrl-C reaches us only, and we still need it then.
         processors.leave_free()
+        # A process group of its own: Ctrl-C reaches us only, and we still need it then.
         self._process = subprocess.Popen(
             self._command,
             env={"LANG": "C.UTF-8"},

@@ -41,7 +41,7 @@ KEEP_ALIVE = 75.0  # seconds; longer than proxies keep a connection, so that it 
 
 GRACE = 10  # seconds that open requests have when the server stops
 _LINGER = 5.0  # seconds for a client to read its answer and close
-# By what all connections of one server share.
+# One for all connections of a server, by what they share.
 _outboxes: WeakKeyDictionary[ServerState, Outbox] = WeakKeyDictionary()
 
 
@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
         """A client has connected."""
         super().connection_made(transport)
         self._begins = getattr(self.app, "begin", None)
-        self._cork = Cork(transport, self._outbox())
+        self._cork = Cork(transport, _outboxes.setdefault(self.server_state, Outbox(self.loop)))
         self.transport = self._cork  # type: ignore[assignment]  # it is one in all that is used of it
         self._in_head = False
         self._chunk = 0
@@ -73,12 +73,6 @@ class Connection(HttpToolsProtocol):
         self._leaves_at: float | None = None
         self._begun: Cycle | None = None
         self._look = self.loop.call_later(self.idle / 4, self._look_at_the_clock)
-
-    def _outbox(self) -> Outbox:
-        outbox = _outboxes.get(self.server_state)
-        if outbox is None:
-            outbox = _outboxes[self.server_state] = Outbox(self.loop)
-        return outbox
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client, or we, have closed."""

@@ -215,7 +215,8 @@ class Place:
 
     def enter(self, moment: Snapshot) -> None:
         """The convoy is open, above this moment."""
-        self._moment, self.position, self.latest = moment.share(), moment.position, self._convoy.latest
+        self._moment, self.position = moment.share(), moment.position
+        self.latest = max(self.latest, self._convoy.latest)  # it may have added something before there was a moment
         self.tables.update(moment.tables)
 
     # --- while it runs ------------------------------------------------------------------------------------------------
